@@ -4,7 +4,7 @@
 package sse
 
 // Event is one event of a stream, up to and with the blank line that ends it.
-// Its slices point into the Scanner's buffer and are valid until its next Fill.
+// Its slices point into the Scanner's buffer and are valid until its next Fill or Write.
 type Event struct {
 	Raw  []byte // the event's bytes, terminator included
 	Type []byte // the last `event:` field; empty if there is none
