@@ -1,0 +1,69 @@
+package identity
+
+import (
+	"time"
+
+	"github.com/financecommander/tollgate/internal/secret"
+)
+
+// Defaults and bounds of an [Issuer].
+const (
+	DefaultLeeway          = 30 * time.Second // clocks of well-kept machines differ by less
+	MaxLeeway              = 5 * time.Minute  // beyond that a clock is broken, not skewed
+	DefaultRefreshInterval = 5 * time.Minute  // how long a withdrawn JWKS key may still be believed
+)
+
+// Issuer is one source of tokens: whom to believe, by which keys, and what the
+// claims mean. Exactly one of Secret, PublicKeys and JWKS must be set.
+type Issuer struct {
+	// Name is what metrics and logs call the issuer; required, and no two
+	// issuers share one.
+	Name string
+
+	// Issuer is the "iss" of its tokens, compared exactly. It may be empty for
+	// one issuer, which must have a Secret: that one gets the tokens without
+	// "iss", and no others.
+	Issuer string
+
+	// Audience is what we are called in "aud"; a token must name at least one.
+	// An issuer with a Secret may leave it empty, and then "aud" is not checked:
+	// a secret is shared with us alone. A public key signs for many services, so
+	// there an empty list is an error unless AnyAudience says it is meant.
+	Audience    []string
+	AnyAudience bool
+
+	// Leeway is the clock difference forgiven for exp, nbf and iat. 0:
+	// [DefaultLeeway]; negative: none; at most [MaxLeeway].
+	Leeway time.Duration
+
+	Secret     secret.Secret // HMAC secret, at least [MinSecretBytes]
+	PublicKeys string        // PEM: one or more public keys or certificates (RSA ≥ 2048 bits, P-256/384/521, Ed25519)
+	JWKS       string        // address of a JSON Web Key Set (RFC 7517): https, or http on this machine
+
+	// RefreshInterval is how often the JWKS is fetched. 0: [DefaultRefreshInterval].
+	RefreshInterval time.Duration
+
+	// Algorithms are the values of "alg" to accept. Empty: HS256 for a secret,
+	// RS256 for an RSA key, the curve's own for the others, and for a JWKS key
+	// that names its "alg", that one. A key is only ever used for the
+	// algorithms of its own kind.
+	Algorithms []string
+
+	// Claims says which claims hold what we need.
+	Claims ClaimMap
+
+	// Require lists claims (dotted paths) and the text each must have, or, where
+	// the claim is a list, contain.
+	Require map[string]string
+}
+
+// ClaimMap names the claim that holds each fact. A dot goes into an object, as
+// in "realm_access.roles"; a claim whose own name has dots is found first.
+// Empty: the default in the comment.
+type ClaimMap struct {
+	Subject     string // "sub"
+	Email       string // "email"; not believed when "email_verified" is false
+	Name        string // "name"
+	Roles       string // "roles": a list, or a text with spaces between
+	Specialists string // "specialists": likewise; absent: all, an empty list: none
+}
