@@ -1,0 +1,81 @@
+package portal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// writeJSON answers 200 with a JSON object.
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the caller may have left; nobody is there to tell
+	return nil
+}
+
+// readJSON decodes a request's body: one JSON object of at most maxBody bytes,
+// valid UTF-8, no name twice, names in exact case, nothing behind it. Members
+// that v does not have are ignored, as frontends send more than one server
+// needs. Faults of single members are 422 and name the member, others are 400.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return &llm.Error{
+			Cause:   llm.CauseTooLarge,
+			Message: fmt.Sprintf("the request body is larger than %d KiB", maxBody>>10),
+		}
+	}
+	if err != nil {
+		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body ended early", Err: err}
+	}
+	err = jsonv2.Unmarshal(body, v)
+	if mismatch, ok := errors.AsType[*jsonv2.SemanticError](err); ok && mismatch.JSONPointer != "" {
+		field := mismatch.JSONPointer.LastToken()
+		return unprocessable(field, "has the wrong type")
+	}
+	if err != nil {
+		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body must be one JSON object", Err: err}
+	}
+	return nil
+}
+
+// unprocessable is a 422 that names the field at fault.
+func unprocessable(field, problem string) error {
+	return &llm.Error{
+		Cause:      llm.CauseInvalidRequest,
+		HTTPStatus: http.StatusUnprocessableEntity,
+		Param:      field,
+		Message:    field + " " + problem,
+	}
+}
+
+func forbidden(message string) error {
+	return &llm.Error{Cause: llm.CauseForbidden, Message: message}
+}
+
+func notFound() error {
+	return &llm.Error{Cause: llm.CauseNotFound, Message: "there is nothing at this address"}
+}
+
+// asProblem gives the error a caller may see: err itself when it is one, else
+// an internal error that says nothing.
+func asProblem(err error) *llm.Error {
+	if problem, ok := errors.AsType[*llm.Error](err); ok {
+		return problem
+	}
+	return &llm.Error{
+		Cause:   llm.CauseInternal,
+		Message: "something went wrong in the gateway; give the request id when you report it",
+		Err:     err,
+	}
+}

@@ -1,0 +1,231 @@
+// Package portal is the REST API of the web frontend: sign-in, specialists, the
+// usage log and the gateway's health. Chat calls are mounted here and served by
+// package gateway.
+//
+// Every path works with and without a trailing slash, without a redirect, which
+// would lose a POST's body. Every answer is a JSON object; errors have the shape
+// {"error","detail","details","request_id"}.
+//
+// The package authenticates nobody: it reads the principal that whoever stands
+// before it put into the request's context (see [identity.FromContext]).
+package portal
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/financecommander/tollgate/internal/dialect/portalchat"
+	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/specialist"
+)
+
+// maxBody bounds the bodies this package reads itself; the longest is a
+// specialist with its system prompt.
+const maxBody = 64 << 10
+
+// AdminRole is the role that sees everybody's usage and the system prompts.
+const AdminRole = "admin"
+
+// Specialists answers which specialists there are.
+type Specialists interface {
+	Get(idOrAlias string) (*specialist.Specialist, bool)
+	List() []*specialist.Specialist
+}
+
+// Minter issues access tokens.
+type Minter interface {
+	Mint(identity.Claims) (string, error)
+}
+
+// Options are what the API is made of.
+type Options struct {
+	// App and Version are what /health says; App is "Tollgate" by default.
+	App, Version string
+	// Checks are the dependencies that /health reports, by name ("database",
+	// "redis", "spool"). A nil check means that it is not configured.
+	Checks map[string]func(context.Context) error
+
+	Specialists Specialists
+	Usage       UsageLog
+	// Chat serves POST /chat/send and /chat/stream; nil: there are none.
+	Chat http.Handler
+
+	// DevLogin lets people sign in with an e-mail address and no proof that it
+	// is theirs. For a gateway that listens on loopback only.
+	DevLogin bool
+	// AllowedDomains are the mail domains that may sign in, compared exactly;
+	// none: all may.
+	AllowedDomains []string
+	// Tokens issues the tokens of /auth/login; TokenLifetime is how long they
+	// are good, by default [identity.DefaultLifetime].
+	Tokens        Minter
+	TokenLifetime time.Duration
+	// Hasher names users; the same as the verifier's.
+	Hasher identity.Hasher
+
+	// Logger gets what callers are not told; nil: silent.
+	Logger *slog.Logger
+}
+
+// Handler serves the API.
+type Handler struct {
+	o      Options
+	mux    *http.ServeMux
+	health health
+}
+
+// New returns the API. It does no I/O.
+func New(o Options) *Handler {
+	o.App = cmp.Or(o.App, "Tollgate")
+	o.TokenLifetime = cmp.Or(o.TokenLifetime, identity.DefaultLifetime)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.AllowedDomains = slices.Clone(o.AllowedDomains)
+	for i, domain := range o.AllowedDomains {
+		o.AllowedDomains[i] = strings.ToLower(strings.TrimSpace(domain))
+	}
+	h := &Handler{o: o, mux: http.NewServeMux(), health: health{checks: o.Checks}}
+
+	h.handle("/health", methods{http.MethodGet: h.getHealth})
+	h.handle("/auth/login", methods{http.MethodPost: h.login})
+	h.handle("/auth/me", methods{http.MethodGet: authenticated(h.me)})
+	h.handle("/auth/verify", methods{http.MethodGet: authenticated(h.verify)})
+	h.handle("/specialists", methods{http.MethodGet: authenticated(h.listSpecialists)})
+	h.handle("/specialists/{id}", methods{http.MethodGet: authenticated(h.getSpecialist)})
+	h.handle("/usage/logs", methods{http.MethodGet: authenticated(h.usageLogs)})
+	if o.Chat != nil {
+		h.handle("/chat/send", methods{http.MethodPost: h.chat})
+		h.handle("/chat/stream", methods{http.MethodPost: h.chat})
+	}
+	return h
+}
+
+// Serves tells whether the request's path is one of the API's, so that a server
+// with more to serve knows what to pass on.
+func (h *Handler) Serves(r *http.Request) bool {
+	bare, ok := withoutTrailingSlash(r)
+	if !ok {
+		return false
+	}
+	_, pattern := h.mux.Handler(bare)
+	return pattern != ""
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Answers differ by caller and some hold personal data.
+	w.Header().Set("Cache-Control", "no-store")
+	bare, ok := withoutTrailingSlash(r)
+	if !ok {
+		h.fail(w, notFound())
+		return
+	}
+	if _, pattern := h.mux.Handler(bare); pattern == "" {
+		h.fail(w, notFound())
+		return
+	}
+	h.mux.ServeHTTP(w, bare)
+}
+
+// handlerFunc answers a request or says why not.
+type handlerFunc func(http.ResponseWriter, *http.Request) error
+
+// methods are what one path can do. GET includes HEAD.
+type methods map[string]handlerFunc
+
+// handle registers a path, and beside its methods a 405 for all others.
+func (h *Handler) handle(path string, m methods) {
+	var allow []string
+	for method, serve := range m {
+		h.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+			if err := serve(w, r); err != nil {
+				h.fail(w, err)
+			}
+		})
+		allow = append(allow, method)
+		if method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	slices.Sort(allow)
+	h.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		h.fail(w, &llm.Error{
+			Cause:   llm.CauseMethodNotAllowed,
+			Message: "this path does not take the method; it takes " + strings.Join(allow, ", "),
+		})
+	})
+}
+
+func (h *Handler) chat(w http.ResponseWriter, r *http.Request) error {
+	h.o.Chat.ServeHTTP(w, r)
+	return nil
+}
+
+// withoutTrailingSlash gives the request with its path in the one form that is
+// registered. It refuses what http.ServeMux would answer by a redirect: empty
+// and dot segments.
+func withoutTrailingSlash(r *http.Request) (*http.Request, bool) {
+	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
+	if !strings.HasPrefix(path, "/") {
+		return nil, false
+	}
+	for segment := range strings.SplitSeq(path[1:], "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return nil, false
+		}
+	}
+	if path == r.URL.Path {
+		return r, true
+	}
+	bare, address := *r, *r.URL
+	address.Path = strings.TrimSuffix(r.URL.Path, "/")
+	address.RawPath = strings.TrimSuffix(r.URL.RawPath, "/")
+	bare.URL = &address
+	return &bare, true
+}
+
+// authenticated passes on requests whose caller is known.
+func authenticated(serve func(http.ResponseWriter, *http.Request, *identity.Principal) error) handlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		p, ok := identity.FromContext(r.Context())
+		if !ok {
+			return &llm.Error{
+				Cause:   llm.CauseUnauthenticated,
+				Message: "no valid access token was sent; sign in and try again",
+			}
+		}
+		return serve(w, r, p)
+	}
+}
+
+// fail answers with an error. What is not meant for callers goes to the log,
+// under the request id that the caller is told.
+func (h *Handler) fail(w http.ResponseWriter, err error) {
+	id := requestID(w)
+	problem := asProblem(err)
+	if problem.Status() >= http.StatusInternalServerError {
+		h.o.Logger.Error("portal request failed", slog.String("request_id", id), slog.Any("error", err))
+	}
+	portalchat.WriteError(w, problem, id)
+}
+
+// requestIDHeader carries the request's id to the caller.
+const requestIDHeader = "X-Request-Id"
+
+// requestID is the id that a layer before us gave the request, or a new one.
+func requestID(w http.ResponseWriter) string {
+	id := w.Header().Get(requestIDHeader)
+	if id == "" {
+		id = "req_" + uuid.Must(uuid.NewV7()).String()
+		w.Header().Set(requestIDHeader, id)
+	}
+	return id
+}

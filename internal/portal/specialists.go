@@ -1,0 +1,49 @@
+package portal
+
+import (
+	"net/http"
+
+	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/specialist"
+)
+
+// specialistView is a specialist as one caller may see it. Its own two members
+// stand before those of the same name inside, and are left out when nil.
+type specialistView struct {
+	*specialist.Specialist
+	SystemPrompt  *string                     `json:"system_prompt,omitempty"`
+	PromptHistory *[]specialist.PromptVersion `json:"prompt_history,omitempty"`
+}
+
+// viewOf shows the prompts to admins only: they are what a specialist's makers
+// would not want copied.
+func viewOf(s *specialist.Specialist, p *identity.Principal) specialistView {
+	view := specialistView{Specialist: s}
+	if p.HasRole(AdminRole) {
+		history := append([]specialist.PromptVersion{}, s.PromptHistory...) // [] when there is none, not null
+		view.SystemPrompt, view.PromptHistory = &s.SystemPrompt, &history
+	}
+	return view
+}
+
+// listSpecialists gives those that the caller's token is good for.
+func (h *Handler) listSpecialists(w http.ResponseWriter, _ *http.Request, p *identity.Principal) error {
+	views := []specialistView{}
+	for _, s := range h.o.Specialists.List() {
+		if p.MayUse(s.ID) {
+			views = append(views, viewOf(s, p))
+		}
+	}
+	return writeJSON(w, map[string]any{"specialists": views})
+}
+
+// getSpecialist finds by id alone: an alias is a name for calls, not a resource.
+func (h *Handler) getSpecialist(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+	id := r.PathValue("id")
+	s, ok := h.o.Specialists.Get(id)
+	if !ok || s.ID != id || !p.MayUse(id) {
+		return &llm.Error{Cause: llm.CauseNotFound, Message: "there is no specialist of this id"}
+	}
+	return writeJSON(w, viewOf(s, p))
+}
