@@ -1,7 +1,14 @@
 package identity
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/financecommander/tollgate/internal/secret"
 )
@@ -66,4 +73,98 @@ type ClaimMap struct {
 	Name        string // "name"
 	Roles       string // "roles": a list, or a text with spaces between
 	Specialists string // "specialists": likewise; absent: all, an empty list: none
+}
+
+// issuer is an [Issuer] made ready.
+type issuer struct {
+	config    Issuer
+	keys      keySource
+	validator *jwt.Validator // of exp, nbf, iat and aud; "iss" has chosen the issuer
+}
+
+func newIssuer(config Issuer, options Options) (*issuer, error) {
+	if config.Name == "" {
+		return nil, errors.New("an issuer needs a name")
+	}
+	keys, err := config.keySource(options)
+	if err == nil {
+		err = config.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("issuer %q: %w", config.Name, err)
+	}
+	config.Claims = config.Claims.withDefaults()
+	validation := []jwt.ParserOption{
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(max(0, cmp.Or(config.Leeway, DefaultLeeway))),
+	}
+	if len(config.Audience) > 0 {
+		validation = append(validation, jwt.WithAudience(config.Audience...))
+	}
+	return &issuer{config: config, keys: keys, validator: jwt.NewValidator(validation...)}, nil
+}
+
+func (config Issuer) check() error {
+	switch {
+	case config.Leeway > MaxLeeway:
+		return fmt.Errorf("a leeway of %v is too much; at most %v", config.Leeway, MaxLeeway)
+	case slices.Contains(config.Audience, ""):
+		return errors.New("an audience cannot be empty")
+	case len(config.Audience) > 0 && config.AnyAudience:
+		return errors.New("either an audience or any audience, not both")
+	case !config.Secret.IsZero():
+		return nil
+	case config.Issuer == "":
+		return errors.New(`an issuer with public keys needs the "iss" of its tokens`)
+	case len(config.Audience) == 0 && !config.AnyAudience:
+		return errors.New("an issuer with public keys signs for others too: say our audience, or allow any explicitly")
+	}
+	return nil
+}
+
+// keySource makes the one kind of keys that is configured.
+func (config Issuer) keySource(options Options) (keySource, error) {
+	for _, name := range config.Algorithms {
+		if !slices.Contains(knownAlgorithms, name) {
+			return nil, fmt.Errorf("algorithm %q is not one of %s", name, strings.Join(knownAlgorithms, ", "))
+		}
+	}
+	kinds := 0
+	for _, set := range []bool{!config.Secret.IsZero(), config.PublicKeys != "", config.JWKS != ""} {
+		if set {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		return nil, fmt.Errorf("needs exactly one of a secret, public keys and a JWKS address; %d are set", kinds)
+	case !config.Secret.IsZero():
+		if err := checkSecret(config.Secret); err != nil {
+			return nil, err
+		}
+		return pinKeys([]any{[]byte(config.Secret.Reveal())}, config.Algorithms)
+	case config.PublicKeys != "":
+		keys, err := parsePublicKeys(config.PublicKeys)
+		if err != nil {
+			return nil, err
+		}
+		return pinKeys(keys, config.Algorithms)
+	}
+	for _, name := range config.Algorithms {
+		if !slices.Contains(publicKeyAlgorithms, name) {
+			return nil, fmt.Errorf("algorithm %q has no public key, so a JWKS cannot hold one", name)
+		}
+	}
+	return newRemoteKeys(config, options)
+}
+
+func (m ClaimMap) withDefaults() ClaimMap {
+	return ClaimMap{
+		Subject:     cmp.Or(m.Subject, "sub"),
+		Email:       cmp.Or(m.Email, "email"),
+		Name:        cmp.Or(m.Name, "name"),
+		Roles:       cmp.Or(m.Roles, "roles"),
+		Specialists: cmp.Or(m.Specialists, "specialists"),
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ func loadSecret(path string) (secret.Secret, error) {
 	if info.Size() > enough {
 		return secret.Secret{}, fmt.Errorf("the signing secret %s has %d bytes; that is not a secret", path, info.Size())
 	}
-	content, err := os.ReadFile(path)
+	content, err := io.ReadAll(file)
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read the signing secret: %w", err)
 	}
@@ -90,7 +91,7 @@ func loadSecret(path string) (secret.Secret, error) {
 // appears whole or not at all, and a second creator gets [fs.ErrExist].
 func createSecret(path string) error {
 	random := make([]byte, generatedSecretBytes)
-	_, _ = rand.Read(random) // never fails, see crypto/rand
+	_, _ = rand.Read(random)                                                     // never fails, see crypto/rand
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // mode 0600
 	if err != nil {
 		return err
