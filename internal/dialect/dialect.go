@@ -110,6 +110,9 @@ type Reading struct {
 	Complete bool             // the answer was whole: its terminal event was seen, or the body was well formed
 	Err      *llm.Error       // an error inside a 200 answer
 	Model    string           // the model that answered, as the provider names it; "" if it did not say
+	// ServiceTier is how the provider says it processed the call ("flex",
+	// "priority"), which may change the price; "" if it did not say.
+	ServiceTier string
 	// Text is generated text seen so far (at most 256 KiB of it), for an
 	// estimate where usage is missing; TextBytes counts all of it.
 	Text      []byte

@@ -1,0 +1,123 @@
+// Package portalchat is the wire format of the portal's own frontend: a
+// question put to a specialist (`POST /chat/send`, `POST /chat/stream`). It
+// only ever faces clients, so it decodes requests and encodes answers.
+package portalchat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// The bounds of a chat request, as the frontend knows them.
+const (
+	maxSpecialistID = 64
+	maxMessage      = 50_000 // characters
+	maxHistory      = 100
+)
+
+// Request is what the frontend sends.
+type Request struct {
+	SpecialistID string           `json:"specialist_id"`
+	Message      string           `json:"message"`
+	History      []Turn           `json:"conversation_history"`
+	Attachments  []jsontext.Value `json:"attachments"`
+}
+
+// Turn is an earlier message of the conversation.
+type Turn struct {
+	Role    llm.Role `json:"role"`
+	Content string   `json:"content"`
+}
+
+// Decode reads and checks a chat request. Its errors are *llm.Error with
+// CauseInvalidRequest and name the field.
+func Decode(body []byte) (*Request, error) {
+	var r Request
+	if err := json.Unmarshal(body, &r, jsontext.AllowInvalidUTF8(true)); err != nil {
+		return nil, malformed(err)
+	}
+	switch n := utf8.RuneCountInString(r.Message); {
+	case r.SpecialistID == "":
+		return nil, invalid("specialist_id", "specialist_id is required")
+	case len(r.SpecialistID) > maxSpecialistID:
+		return nil, invalid("specialist_id", fmt.Sprintf("specialist_id must have at most %d characters", maxSpecialistID))
+	case strings.TrimSpace(r.Message) == "":
+		return nil, invalid("message", "message is required")
+	case n > maxMessage:
+		return nil, invalid("message", fmt.Sprintf("message has %d characters; at most %d are allowed", n, maxMessage))
+	case len(r.History) > maxHistory:
+		return nil, invalid("conversation_history", fmt.Sprintf("conversation_history has %d items; at most %d are allowed", len(r.History), maxHistory))
+	case len(r.Attachments) > 0:
+		return nil, invalid("attachments", "attachments are not supported by this version of the gateway; send the text in the message")
+	}
+	for i, turn := range r.History {
+		switch turn.Role {
+		case llm.RoleUser, llm.RoleAssistant, llm.RoleSystem:
+		default:
+			return nil, invalid(fmt.Sprintf("conversation_history[%d].role", i), "role must be user, assistant or system")
+		}
+	}
+	return &r, nil
+}
+
+// LLM gives the request as a model call. System turns of the history join the
+// system prompt; empty turns, which a client resends after an interrupted
+// answer, are left out.
+func (r *Request) LLM(stream bool) *llm.Request {
+	call := &llm.Request{Model: r.SpecialistID, Stream: stream}
+	var system []string
+	for _, turn := range r.History {
+		switch {
+		case strings.TrimSpace(turn.Content) == "":
+		case turn.Role == llm.RoleSystem:
+			system = append(system, turn.Content)
+		default:
+			call.Messages = append(call.Messages, llm.TextMessage(turn.Role, turn.Content))
+		}
+	}
+	call.Messages = append(call.Messages, llm.TextMessage(llm.RoleUser, r.Message))
+	if len(system) > 0 {
+		instructions := llm.TextMessage(llm.RoleSystem, strings.Join(system, "\n\n"))
+		call.Messages = append([]llm.Message{instructions}, call.Messages...)
+	}
+	return call
+}
+
+func malformed(err error) *llm.Error {
+	e := &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the body must be one JSON object", Err: err}
+	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
+		e.Param = field(string(wrong.JSONPointer))
+		e.Message = e.Param + " has the wrong type"
+		if e.Param == "" {
+			e.Message = "the body must be a JSON object"
+		}
+	}
+	return e
+}
+
+// field turns a JSON pointer into the path a person would write.
+func field(pointer string) string {
+	var path strings.Builder
+	for token := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		switch {
+		case token != "" && strings.Trim(token, "0123456789") == "":
+			path.WriteString("[" + token + "]")
+		case path.Len() > 0:
+			path.WriteString("." + token)
+		default:
+			path.WriteString(token)
+		}
+	}
+	return path.String()
+}
+
+func invalid(param, text string) *llm.Error {
+	return &llm.Error{Cause: llm.CauseInvalidRequest, Param: param, Message: text}
+}

@@ -1,0 +1,214 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/upstream"
+	"github.com/financecommander/tollgate/internal/usage"
+)
+
+// maxErrorBody is as much of an upstream's error answer as is read.
+const maxErrorBody = 64 << 10
+
+// forwarded are the request headers that go on to upstreams; all others, among
+// them credentials, cookies and whatever tells where the caller sits, do not.
+var forwarded = []string{"Accept", "Idempotency-Key", "Openai-Beta", "Anthropic-Beta", "Anthropic-Version"}
+
+// returned are the response headers that come back from upstreams; all others,
+// among them cookies, the provider's account and its own limits, do not.
+var returned = []string{"Openai-Processing-Ms", "Openai-Version"}
+
+const userAgent = "Tollgate"
+
+// attempt is one request to one upstream.
+type attempt struct {
+	target     *target
+	meter      dialect.Meter
+	askedUsage bool // usage in the stream is our wish, not the caller's
+	firstToken time.Duration // from the call's arrival; 0: none yet
+	latency    time.Duration // set when settled
+	status     int           // the upstream's; 0: none
+	reached    bool          // the request may have got to the upstream
+	settled    bool
+	record     *usage.Record
+	watch      *watchdog
+}
+
+// attempt asks one target. nil means that the caller has an answer, good or
+// broken; an error, that nothing has gone to the caller yet.
+func (ex *exchange) attempt(t *target) *llm.Error {
+	a := &attempt{target: t, meter: ex.codec.NewMeter(), record: usage.NewRecord(time.Now())}
+	ex.tried++
+	ex.current = a
+	parent, release := ex.upstreamContext()
+	defer release()
+	ctx, watch := watch(parent, t.provider.Timeouts)
+	a.watch = watch
+	defer watch.stop()
+
+	resp, err := ex.send(ctx, a)
+	if err == nil {
+		defer resp.Body.Close()
+		a.status = resp.StatusCode
+		switch {
+		case resp.StatusCode != http.StatusOK:
+			err = ex.upstreamError(a, resp)
+		case isEventStream(resp):
+			err = ex.relayStream(a, resp)
+		default:
+			err = ex.relayWhole(a, resp)
+		}
+	}
+	if err != nil {
+		ex.settle(a, err)
+	}
+	ex.current = nil
+	return err
+}
+
+// upstreamContext ends with the caller's; where left calls are drained, a
+// bounded time later.
+func (ex *exchange) upstreamContext() (ctx context.Context, release func()) {
+	caller := ex.r.Context()
+	if ex.g.OnDisconnect != Drain {
+		return caller, func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(caller))
+	stop := context.AfterFunc(caller, func() {
+		select {
+		case <-time.After(ex.g.DrainTimeout):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); cancel() }
+}
+
+// send makes the upstream request and waits for the answer's header.
+func (ex *exchange) send(ctx context.Context, a *attempt) (*http.Response, *llm.Error) {
+	body, err := ex.patch(a)
+	if err != nil {
+		return nil, err
+	}
+	content := newRequestBody(body, ex.body)
+	request := (&http.Request{
+		Method: http.MethodPost, URL: a.target.endpoint, Host: a.target.endpoint.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: ex.upstreamHeader(a.target),
+		Body:   content, ContentLength: int64(len(body)),
+		GetBody: func() (io.ReadCloser, error) { return newRequestBody(body, ex.body), nil },
+	}).WithContext(ctx)
+	a.reached = true
+	resp, failure := a.target.provider.Transport.RoundTrip(request)
+	if failure != nil {
+		return nil, ex.transportError(a, failure)
+	}
+	return resp, nil
+}
+
+// patch makes the body for the target out of the caller's.
+func (ex *exchange) patch(a *attempt) ([]byte, *llm.Error) {
+	edits := dialect.Edits{Model: a.target.model}
+	if s := ex.route.specialist; s != nil {
+		edits.SystemPrompt = s.SystemPrompt
+		edits.Temperature = s.Temperature
+		edits.MaxTokens = s.MaxTokens
+		edits.MaxTokensField = a.target.provider.MaxTokensField
+	}
+	if ex.call.Stream() && !ex.call.UsageWanted() && a.target.provider.AskUsage {
+		edits.AskUsage, a.askedUsage = true, true
+	}
+	body, err := ex.call.Patch(edits)
+	if err != nil {
+		return nil, asError(err)
+	}
+	return body, nil
+}
+
+func (ex *exchange) upstreamHeader(t *target) http.Header {
+	h := make(http.Header, 8)
+	h["Content-Type"] = []string{"application/json"}
+	h["User-Agent"] = []string{userAgent}
+	for _, name := range ex.g.forward {
+		if values, ok := ex.r.Header[name]; ok {
+			h[name] = values
+		}
+	}
+	t.provider.Authorize(h, t.withKey)
+	return h
+}
+
+// upstreamError reads an answer that is no success.
+func (ex *exchange) upstreamError(a *attempt, resp *http.Response) *llm.Error {
+	a.watch.touch()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err != nil && ex.r.Context().Err() != nil {
+		return clientGone(ex.r)
+	}
+	if resp.StatusCode < 300 { // 201, 204 …: nothing a model call is answered with
+		return &llm.Error{Cause: llm.CauseUpstreamInvalid, Message: "the upstream provider gave an answer that is not one", Err: fmt.Errorf("status %d", resp.StatusCode)}
+	}
+	return ex.codec.Error(resp.StatusCode, resp.Header, body)
+}
+
+// transportError classifies a request that got no answer, or half of one.
+func (ex *exchange) transportError(a *attempt, err error) *llm.Error {
+	if why, ok := a.watch.barked(); ok {
+		return &llm.Error{Cause: llm.CauseUpstreamTimeout, Message: "the upstream provider took too long: " + why, Err: err}
+	}
+	if ex.r.Context().Err() != nil {
+		return clientGone(ex.r)
+	}
+	if dialing(err) {
+		a.reached = false
+		return &llm.Error{Cause: llm.CauseUpstreamUnreachable, Message: "the upstream provider cannot be reached", Err: err}
+	}
+	if a.status != 0 {
+		return &llm.Error{Cause: llm.CauseUpstreamCut, Message: "the upstream provider broke off its answer", Err: err}
+	}
+	return &llm.Error{Cause: llm.CauseUpstreamUnreachable, Message: "the upstream provider closed the connection without an answer", Err: err}
+}
+
+// dialing says that the request never left: no connection was made.
+func dialing(err error) bool {
+	if _, ok := errors.AsType[upstream.DialError](err); ok {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+func isEventStream(resp *http.Response) bool {
+	ct := resp.Header.Get("Content-Type")
+	if strings.HasPrefix(ct, "text/event-stream") {
+		return true
+	}
+	media, _, _ := mime.ParseMediaType(ct)
+	return media == "text/event-stream"
+}
+
+// returnHeader copies what may come back of an upstream's header.
+func (ex *exchange) returnHeader(a *attempt, resp *http.Response, contentType string) {
+	h := ex.w.Header()
+	for _, name := range returned {
+		if values, ok := resp.Header[name]; ok {
+			h[name] = slices.Clip(values)
+		}
+	}
+	h["Content-Type"] = []string{contentType}
+	h["Cache-Control"] = []string{"no-store"}
+	if a.target.provider.Demo() {
+		h["X-Tollgate-Demo"] = []string{"1"}
+	}
+}
