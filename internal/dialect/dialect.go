@@ -100,6 +100,7 @@ type Mark struct {
 	Content   bool // carries generated content (text, reasoning, a tool call)
 	UsageOnly bool // exists only because usage was asked for: the chunk with empty choices
 	Terminal  bool // the last event of a whole stream
+	Failed    bool // an error instead of content; Reading().Err says which
 }
 
 // Reading is what a meter learnt of an answer.

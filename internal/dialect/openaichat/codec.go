@@ -5,12 +5,11 @@
 // Source: https://platform.openai.com/docs/api-reference/chat.
 package openaichat
 
-import (
-	"github.com/financecommander/tollgate/internal/dialect"
-)
+import "github.com/financecommander/tollgate/internal/dialect"
 
 // Codec is one endpoint of the format. It has no state.
 type Codec struct {
+	Errors
 	name dialect.Name
 	// input is the member without which a request makes no sense.
 	input string

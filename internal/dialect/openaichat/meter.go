@@ -1,0 +1,299 @@
+package openaichat
+
+import (
+	"bytes"
+
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/jsonedit"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/sse"
+)
+
+// maxText bounds the generated text a meter keeps.
+const maxText = 256 << 10
+
+// meter walks over each chunk once. It takes what it knows wherever a provider
+// puts it and passes over the rest; a chunk that is no JSON is passed over too.
+type meter struct {
+	reading dialect.Reading
+	// begun and finished are the choices seen, a bit each. A stream without
+	// [DONE] is whole when each choice that began has finished.
+	begun, finished uint64
+	done            bool
+
+	mark  dialect.Mark // of the event at hand
+	texts textSink     // gets the first choice's text as well, if not nil
+}
+
+// textSink gets generated text as quoted JSON strings.
+type textSink interface {
+	text(quoted []byte)
+	thinking(quoted []byte)
+}
+
+// NewMeter implements [dialect.Codec].
+func (c Codec) NewMeter() dialect.Meter { return &meter{} }
+
+// Event implements [dialect.Meter].
+func (m *meter) Event(e sse.Event) dialect.Mark {
+	m.mark = dialect.Mark{}
+	switch {
+	case e.Data == nil:
+		return m.mark
+	case string(bytes.TrimSpace(e.Data)) == "[DONE]":
+		m.done = true
+		m.mark.Terminal = true
+		return m.mark
+	case string(e.Type) == "error":
+		m.fail(e.Data)
+		return m.mark
+	}
+	found := m.read(e.Data, "delta")
+	m.mark.UsageOnly = found.usage && found.answers == 0
+	return m.mark
+}
+
+// Body implements [dialect.Meter].
+func (m *meter) Body(body []byte) {
+	found := m.read(body, "message")
+	switch {
+	case m.reading.Err != nil:
+	case found.valid && found.answers > 0:
+		m.done = true
+	default:
+		m.reading.Err = NotUnderstood()
+	}
+}
+
+// Reading implements [dialect.Meter].
+func (m *meter) Reading() dialect.Reading {
+	r := m.reading
+	whole := m.done || m.begun != 0 && m.begun == m.finished
+	r.Complete = whole && r.Err == nil
+	return r
+}
+
+// found is what one chunk or body had in it.
+type found struct {
+	valid   bool
+	usage   bool
+	answers int // choices, or embeddings
+}
+
+// read walks over a chunk or body. message is the member of a choice that holds
+// what was generated: "delta" in a stream, where Perplexity sends the message
+// so far as well, and "message" else.
+func (m *meter) read(data []byte, message string) (f found) {
+	s := jsonedit.NewScanner(data)
+	failed := false
+	for name := range s.Members {
+		switch string(name) {
+		case "choices":
+			for range s.Elements {
+				f.answers++
+				m.choice(&s, message)
+			}
+		case "data":
+			for range s.Elements {
+				f.answers++
+			}
+		case "usage":
+			f.usage = m.usage(&s) || f.usage
+		case "x_groq":
+			for inner := range s.Members {
+				if string(inner) == "usage" {
+					f.usage = m.usage(&s) || f.usage
+				}
+			}
+		case "model":
+			if m.reading.Model == "" {
+				m.reading.Model = string(s.Text(nil))
+			}
+		case "error":
+			failed = failed || s.Kind() != jsonedit.KindNull
+		case "object":
+			failed = string(s.Skip()) == `"error"` || failed // Mistral
+		}
+	}
+	f.valid = s.End() == nil
+	if failed && f.valid {
+		m.fail(data)
+	}
+	return f
+}
+
+func (m *meter) fail(data []byte) {
+	m.mark.Failed = true
+	if m.reading.Err == nil {
+		m.reading.Err = InsideError(data)
+	}
+}
+
+func (m *meter) usage(s *jsonedit.Scanner) bool {
+	usage, ok := ParseUsage(s)
+	if ok {
+		m.reading.Usage, m.reading.CostUSD, m.reading.Reported = usage.Tokens, usage.CostUSD, true
+	}
+	return ok
+}
+
+func (m *meter) choice(s *jsonedit.Scanner, message string) {
+	index, finished := int64(0), false
+	for name := range s.Members {
+		switch string(name) {
+		case "index":
+			index, _ = s.Int()
+		case message:
+			m.message(s, index)
+		case "text": // completions
+			m.text(s, index)
+		case "finish_reason":
+			if s.Kind() == jsonedit.KindString {
+				finished = true
+				m.finish(string(s.Text(nil)), index)
+			}
+		case "usage": // Moonshot
+			m.usage(s)
+		}
+	}
+	bit := uint64(1) << min(uint64(index), 63)
+	m.begun |= bit
+	if finished {
+		m.finished |= bit
+	}
+}
+
+func (m *meter) message(s *jsonedit.Scanner, index int64) {
+	thought := false
+	for name := range s.Members {
+		switch string(name) {
+		case "content":
+			m.content(s, index)
+		case "refusal":
+			m.text(s, index)
+		case "reasoning_content", "reasoning":
+			if !thought { // some send both, saying the same
+				thought = m.thinking(s, index)
+			}
+		case "tool_calls":
+			for range s.Elements {
+				for inner := range s.Members {
+					if string(inner) == "function" {
+						m.function(s)
+					}
+				}
+			}
+		case "function_call":
+			m.function(s)
+		case "audio":
+			m.audio(s, index)
+		}
+	}
+}
+
+// content takes a text, or parts as Mistral sends them: text, or thinking that
+// has parts itself.
+func (m *meter) content(s *jsonedit.Scanner, index int64) {
+	if s.Kind() != jsonedit.KindArray {
+		m.text(s, index)
+		return
+	}
+	for range s.Elements {
+		for name := range s.Members {
+			switch string(name) {
+			case "text":
+				m.text(s, index)
+			case "thinking":
+				for range s.Elements {
+					for inner := range s.Members {
+						if string(inner) == "text" {
+							m.thinking(s, index)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func (m *meter) function(s *jsonedit.Scanner) {
+	for name := range s.Members {
+		switch string(name) {
+		case "name", "arguments":
+			m.add(s.Skip())
+		}
+	}
+}
+
+func (m *meter) audio(s *jsonedit.Scanner, index int64) {
+	for name := range s.Members {
+		switch string(name) {
+		case "transcript":
+			m.text(s, index)
+		case "data":
+			m.mark.Content = m.mark.Content || len(s.Skip()) > len(`""`)
+		}
+	}
+}
+
+func (m *meter) text(s *jsonedit.Scanner, index int64) {
+	quoted := s.Skip()
+	if m.add(quoted) && m.texts != nil && index == 0 {
+		m.texts.text(quoted)
+	}
+}
+
+func (m *meter) thinking(s *jsonedit.Scanner, index int64) bool {
+	quoted := s.Skip()
+	added := m.add(quoted)
+	if added && m.texts != nil && index == 0 {
+		m.texts.thinking(quoted)
+	}
+	return added
+}
+
+func (m *meter) add(quoted []byte) bool {
+	added := CollectText(&m.reading, quoted)
+	m.mark.Content = m.mark.Content || added
+	return added
+}
+
+// CollectText notes generated text in a reading, if the value, a piece of JSON,
+// is a string with something in it.
+func CollectText(r *dialect.Reading, quoted []byte) bool {
+	if len(quoted) <= len(`""`) || quoted[0] != '"' {
+		return false
+	}
+	r.TextBytes += int64(len(quoted) - len(`""`))
+	if room := maxText - len(r.Text); room > 0 {
+		r.Text = jsonedit.AppendText(r.Text, quoted[:min(len(quoted), room+2)])
+	}
+	return true
+}
+
+// finish notes why the first choice ended, or another one while the first goes
+// on.
+func (m *meter) finish(reason string, index int64) {
+	if index == 0 || m.reading.Finish == llm.FinishUnknown {
+		m.reading.Finish = finishReason(reason)
+	}
+}
+
+func finishReason(reason string) llm.FinishReason {
+	switch reason {
+	case "":
+		return llm.FinishUnknown
+	case "stop", "eos", "eos_token", "stop_sequence", "end_turn":
+		return llm.FinishStop
+	case "length", "max_tokens", "model_length": // the last: Mistral
+		return llm.FinishLength
+	case "tool_calls", "function_call", "tool_use":
+		return llm.FinishToolCalls
+	case "content_filter", "refusal", "sensitive": // the last: Z.ai
+		return llm.FinishFilter
+	case "error", "network_error", "insufficient_system_resource": // Mistral and OpenRouter, Z.ai, DeepSeek
+		return llm.FinishError
+	default:
+		return llm.FinishOther
+	}
+}

@@ -1,0 +1,123 @@
+package openaichat
+
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/jsonedit"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/sse"
+)
+
+// wireRequest is a chat completion request, as far as package llm can say one.
+type wireRequest struct {
+	Model         string         `json:"model"`
+	Messages      []wireMessage  `json:"messages"`
+	Temperature   *float64       `json:"temperature,omitzero"`
+	MaxTokens     int64          `json:"max_completion_tokens,omitzero"`
+	Stream        bool           `json:"stream,omitzero"`
+	StreamOptions *streamOptions `json:"stream_options,omitzero"`
+}
+
+type wireMessage struct {
+	Role    llm.Role `json:"role"`
+	Content string   `json:"content"`
+}
+
+type streamOptions struct {
+	IncludeUsage bool `json:"include_usage"`
+}
+
+// EncodeRequest implements [dialect.RequestEncoder]. Streams are asked for their
+// usage. A part that is no text is refused.
+func (ChatCodec) EncodeRequest(r *llm.Request) ([]byte, error) {
+	w := wireRequest{Model: r.Model, Temperature: r.Temperature, MaxTokens: r.MaxTokens, Stream: r.Stream}
+	if r.Stream {
+		w.StreamOptions = &streamOptions{IncludeUsage: true}
+	}
+	w.Messages = make([]wireMessage, len(r.Messages))
+	for i, m := range r.Messages {
+		var content strings.Builder
+		for _, part := range m.Parts {
+			text, ok := part.(llm.Text)
+			if !ok {
+				return nil, &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the upstream can be sent text only"}
+			}
+			content.WriteString(strings.ToValidUTF8(string(text), "\uFFFD"))
+		}
+		w.Messages[i] = wireMessage{Role: m.Role, Content: content.String()}
+	}
+	return json.Marshal(w)
+}
+
+// NewAnswerDecoder returns a decoder for one answer.
+func (ChatCodec) NewAnswerDecoder() dialect.AnswerDecoder {
+	d := &decoder{}
+	d.meter.texts = d
+	return d
+}
+
+// decoder is a meter that hands on the text it meets.
+type decoder struct {
+	meter  meter
+	events []llm.Event // of the chunk at hand
+	ended  bool
+}
+
+// Event implements [dialect.AnswerDecoder].
+func (d *decoder) Event(e sse.Event) []llm.Event {
+	d.events = nil
+	if d.ended {
+		return nil
+	}
+	mark := d.meter.Event(e)
+	if mark.Terminal || mark.Failed {
+		d.end()
+	}
+	return d.events
+}
+
+// Body implements [dialect.AnswerDecoder].
+func (d *decoder) Body(body []byte) []llm.Event {
+	d.events = nil
+	d.meter.Body(body)
+	d.end()
+	return d.events
+}
+
+// End implements [dialect.AnswerDecoder].
+func (d *decoder) End() []llm.Event {
+	d.events = nil
+	d.end()
+	return d.events
+}
+
+// end adds the answer's last event, once.
+func (d *decoder) end() {
+	if d.ended {
+		return
+	}
+	d.ended = true
+	r := d.meter.Reading()
+	switch {
+	case r.Err != nil:
+		d.events = append(d.events, llm.Failed{Err: r.Err})
+	case !r.Complete:
+		d.events = append(d.events, llm.Failed{Err: &llm.Error{
+			Cause:   llm.CauseUpstreamCut,
+			Message: "the upstream provider's answer broke off",
+		}})
+	default:
+		d.events = append(d.events, llm.Finished{Reason: r.Finish, Usage: r.Usage, Reported: r.Reported, Model: r.Model})
+	}
+}
+
+func (d *decoder) text(quoted []byte) {
+	d.events = append(d.events, llm.TextDelta{Text: string(jsonedit.AppendText(nil, quoted))})
+}
+
+func (d *decoder) thinking(quoted []byte) {
+	d.events = append(d.events, llm.ThinkingDelta{Text: string(jsonedit.AppendText(nil, quoted))})
+}

@@ -1,0 +1,302 @@
+// Package jsonedit reads JSON in one strict pass without decoding it, and
+// changes it by splices that leave every other byte as it was.
+//
+// It exists because a gateway must see a body exactly as the upstream will:
+// libraries that are lenient (duplicate keys, other letter case, trailing
+// bytes) or that write a body anew can be made to disagree with it. Syntax is
+// that of RFC 8259; only UTF-8 inside strings is not checked, since clients do
+// send broken text and it is not ours to lose their request over.
+package jsonedit
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth bounds how deep arrays and objects may be nested.
+const MaxDepth = 512
+
+// SyntaxError says where a text stops being JSON. It repeats nothing of it.
+type SyntaxError struct {
+	Offset int    // in bytes
+	Reason string // what is wrong there
+}
+
+// Error implements error.
+func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
+
+// Kind is the kind of a value, named by the byte it begins with.
+type Kind byte
+
+// The kinds.
+const (
+	KindInvalid Kind = 0 // no value is there
+	KindNull    Kind = 'n'
+	KindFalse   Kind = 'f'
+	KindTrue    Kind = 't'
+	KindNumber  Kind = '0' // also those that begin with another digit or a minus
+	KindString  Kind = '"'
+	KindObject  Kind = '{'
+	KindArray   Kind = '['
+)
+
+// Scanner walks over one JSON text:
+//
+//	for name := range s.Members {
+//		switch string(name) {
+//		case "id":
+//			id = s.Text(id)
+//		case "choices":
+//			for range s.Elements {
+//				…
+//			}
+//		}
+//	}
+//	err := s.End()
+//
+// A value that the loop does not take is skipped, so it is checked as well.
+// After an error every loop ends and every method returns its zero value; ask
+// [Scanner.End] once, when done.
+type Scanner struct {
+	src   []byte
+	pos   int
+	depth int
+	err   *SyntaxError
+}
+
+// NewScanner returns a scanner at the start of src.
+func NewScanner(src []byte) Scanner { return Scanner{src: src} }
+
+// End checks that nothing but white space is left, and gives the first error.
+func (s *Scanner) End() error {
+	if s.peek(); s.pos < len(s.src) {
+		s.fail(s.pos, "unexpected data after the value")
+	}
+	if s.err != nil {
+		return s.err
+	}
+	return nil
+}
+
+// Kind tells the kind of the next value without taking it.
+func (s *Scanner) Kind() Kind {
+	switch c := s.peek(); c {
+	case 'n', 'f', 't', '"', '{', '[':
+		return Kind(c)
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return KindNumber
+	}
+	return KindInvalid
+}
+
+// Pos is the offset of the next value, past the white space before it.
+func (s *Scanner) Pos() int {
+	s.peek()
+	return s.pos
+}
+
+// Members loops over an object's members by name. A value that is no object is
+// skipped. Leaving the loop early makes the scanner useless.
+func (s *Scanner) Members(yield func(name []byte) bool) {
+	if !s.enter('{') {
+		return
+	}
+	defer s.leave()
+	if s.peek() == '}' {
+		s.pos++
+		return
+	}
+	for {
+		name := s.name()
+		if s.err != nil {
+			return
+		}
+		at := s.pos
+		if !yield(name) {
+			return
+		}
+		if s.pos == at {
+			s.Skip()
+		}
+		if !s.comma('}') {
+			return
+		}
+	}
+}
+
+// Elements loops over an array's elements. A value that is no array is skipped.
+// Leaving the loop early makes the scanner useless.
+func (s *Scanner) Elements(yield func() bool) {
+	if !s.enter('[') {
+		return
+	}
+	defer s.leave()
+	if s.peek() == ']' {
+		s.pos++
+		return
+	}
+	for {
+		at := s.Pos()
+		if !yield() {
+			return
+		}
+		if s.pos == at {
+			s.Skip()
+		}
+		if !s.comma(']') {
+			return
+		}
+	}
+}
+
+// Skip takes the next value and returns its bytes as they stand.
+func (s *Scanner) Skip() []byte {
+	start := s.Pos()
+	end, reason := skipValue(s.src, s.pos, s.depth)
+	if reason != "" {
+		s.fail(end, reason)
+		return nil
+	}
+	s.pos = end
+	return s.src[start:end:end]
+}
+
+// Text takes a string and appends what it says to dst, as [AppendText] does. It
+// takes other values too and appends nothing.
+func (s *Scanner) Text(dst []byte) []byte {
+	if s.peek() != '"' {
+		s.Skip()
+		return dst
+	}
+	return AppendText(dst, s.Skip())
+}
+
+// Int takes a number that is an integer within int64, possibly written with a
+// fraction or an exponent. For other values it reports false, and takes them.
+func (s *Scanner) Int() (n int64, ok bool) {
+	if s.Kind() != KindNumber {
+		s.Skip()
+		return 0, false
+	}
+	return ParseInt(s.Skip())
+}
+
+// Bool takes true or false. Other values are false.
+func (s *Scanner) Bool() bool {
+	is := s.peek() == 't'
+	s.Skip()
+	return is && s.err == nil
+}
+
+// ParseInt reads a JSON number that is an integer within int64, possibly
+// written with a fraction or an exponent.
+func ParseInt(number []byte) (n int64, ok bool) {
+	if len(number) == 0 || len(number) > 64 {
+		return 0, false
+	}
+	if n, err := strconv.ParseInt(string(number), 10, 64); err == nil {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(string(number), 64)
+	if err != nil || f != float64(int64(f)) || f >= 1<<63 || f < -1<<63 {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// AppendText appends what a valid JSON string, given with its quotes, says.
+// Broken UTF-8 and lone surrogates become U+FFFD where the string has escapes,
+// and stay as they are where it has none.
+func AppendText(dst, quoted []byte) []byte {
+	if len(quoted) < 2 {
+		return dst
+	}
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return append(dst, quoted[1:len(quoted)-1]...)
+	}
+	// The only errors are of UTF-8, and what is appended has U+FFFD there.
+	dst, _ = jsontext.AppendUnquote(dst, quoted)
+	return dst
+}
+
+// AppendQuote appends text as a JSON string. Broken UTF-8 becomes U+FFFD.
+func AppendQuote[S string | []byte](dst []byte, text S) []byte {
+	dst, _ = jsontext.AppendQuote(dst, text) // the only errors are of UTF-8
+	return dst
+}
+
+// name takes a member's name and its colon. The result lasts as long as the
+// source, or for ever where the name had escapes.
+func (s *Scanner) name() []byte {
+	if s.peek() != '"' {
+		s.fail(s.pos, "expected a member's name")
+		return nil
+	}
+	name := s.Skip()
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name = AppendText(nil, name)
+	} else if name != nil {
+		name = name[1 : len(name)-1]
+	}
+	if s.peek() != ':' {
+		s.fail(s.pos, "expected a colon")
+		return nil
+	}
+	s.pos++
+	s.peek()
+	return name
+}
+
+// enter takes an opening bracket, or skips a value that does not begin with it.
+func (s *Scanner) enter(bracket byte) bool {
+	if s.peek() != bracket {
+		s.Skip()
+		return false
+	}
+	if s.depth >= MaxDepth {
+		s.fail(s.pos, reasonDepth)
+		return false
+	}
+	s.pos++
+	s.depth++
+	return true
+}
+
+func (s *Scanner) leave() { s.depth-- }
+
+// comma takes the comma between two values, or the closing bracket.
+func (s *Scanner) comma(bracket byte) (more bool) {
+	switch s.peek() {
+	case ',':
+		s.pos++
+		return true
+	case bracket:
+		s.pos++
+		return false
+	}
+	s.fail(s.pos, reasonComma)
+	return false
+}
+
+// peek skips white space and returns the next byte; 0 at the end.
+func (s *Scanner) peek() byte {
+	s.pos = skipSpace(s.src, s.pos)
+	if s.pos < len(s.src) {
+		return s.src[s.pos]
+	}
+	return 0
+}
+
+// fail notes the first error and takes away what is left to read.
+func (s *Scanner) fail(at int, reason string) {
+	if s.err == nil {
+		if at >= len(s.src) {
+			reason = "unexpected end"
+		}
+		s.err = &SyntaxError{Offset: at, Reason: reason}
+	}
+	s.src, s.pos = nil, 0
+}

@@ -1,0 +1,209 @@
+package jsonedit
+
+import "encoding/binary"
+
+const (
+	reasonComma  = "expected a comma or a closing bracket"
+	reasonDepth  = "nested too deep"
+	reasonValue  = "expected a value"
+	reasonString = "invalid character in a string"
+	reasonEscape = "invalid escape in a string"
+	reasonNumber = "invalid number"
+)
+
+// The functions here check one piece of syntax that begins at src[i] and return
+// where it ends. A reason that is not empty says what is wrong, at the place
+// returned.
+
+func skipValue(src []byte, i, depth int) (end int, reason string) {
+	if i >= len(src) {
+		return i, reasonValue
+	}
+	switch c := src[i]; {
+	case c == '"':
+		return skipString(src, i)
+	case c == '{':
+		return skipObject(src, i, depth+1)
+	case c == '[':
+		return skipArray(src, i, depth+1)
+	case c == '-' || isDigit(c):
+		return skipNumber(src, i)
+	case c == 't':
+		return skipLiteral(src, i, "true")
+	case c == 'f':
+		return skipLiteral(src, i, "false")
+	case c == 'n':
+		return skipLiteral(src, i, "null")
+	}
+	return i, reasonValue
+}
+
+func skipObject(src []byte, i, depth int) (end int, reason string) {
+	if depth > MaxDepth {
+		return i, reasonDepth
+	}
+	i = skipSpace(src, i+1)
+	if i < len(src) && src[i] == '}' {
+		return i + 1, ""
+	}
+	for {
+		if i >= len(src) || src[i] != '"' {
+			return i, "expected a member's name"
+		}
+		if i, reason = skipString(src, i); reason != "" {
+			return i, reason
+		}
+		if i = skipSpace(src, i); i >= len(src) || src[i] != ':' {
+			return i, "expected a colon"
+		}
+		i = skipSpace(src, i+1)
+		if i, reason = skipValue(src, i, depth); reason != "" {
+			return i, reason
+		}
+		switch i = skipSpace(src, i); {
+		case i < len(src) && src[i] == ',':
+			i = skipSpace(src, i+1)
+		case i < len(src) && src[i] == '}':
+			return i + 1, ""
+		default:
+			return i, reasonComma
+		}
+	}
+}
+
+func skipArray(src []byte, i, depth int) (end int, reason string) {
+	if depth > MaxDepth {
+		return i, reasonDepth
+	}
+	i = skipSpace(src, i+1)
+	if i < len(src) && src[i] == ']' {
+		return i + 1, ""
+	}
+	for {
+		if i, reason = skipValue(src, i, depth); reason != "" {
+			return i, reason
+		}
+		switch i = skipSpace(src, i); {
+		case i < len(src) && src[i] == ',':
+			i = skipSpace(src, i+1)
+		case i < len(src) && src[i] == ']':
+			return i + 1, ""
+		default:
+			return i, reasonComma
+		}
+	}
+}
+
+// skipString goes over eight bytes at a time where none of them is special.
+func skipString(src []byte, i int) (end int, reason string) {
+	i++
+	for {
+		for i+8 <= len(src) && !hasSpecial(binary.LittleEndian.Uint64(src[i:])) {
+			i += 8
+		}
+		for i < len(src) && src[i] >= ' ' && src[i] != '"' && src[i] != '\\' {
+			i++
+		}
+		switch {
+		case i >= len(src):
+			return i, reasonString
+		case src[i] == '"':
+			return i + 1, ""
+		case src[i] != '\\':
+			return i, reasonString
+		}
+		if i, reason = skipEscape(src, i); reason != "" {
+			return i, reason
+		}
+	}
+}
+
+// hasSpecial says whether one of eight bytes is a quote, a backslash or a
+// control character. Each term sets the top bit of a byte that matches; bytes
+// above 0x7F never do, since their top bit is masked out. A borrow can only
+// come from a byte that matched, so a false hit needs a true one beside it.
+func hasSpecial(x uint64) bool {
+	const (
+		ones = 0x0101010101010101
+		tops = 0x8080808080808080
+	)
+	quote := x ^ ones*'"'
+	slash := x ^ ones*'\\'
+	return ((quote-ones)&^quote|(slash-ones)&^slash|(x-ones*' ')&^x)&tops != 0
+}
+
+func skipEscape(src []byte, i int) (end int, reason string) {
+	if i+1 >= len(src) {
+		return len(src), reasonEscape
+	}
+	switch src[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2, ""
+	case 'u':
+		end = i + 2
+		for end < len(src) && end < i+6 && isHex(src[end]) {
+			end++
+		}
+		if end == i+6 {
+			return end, ""
+		}
+		return end, reasonEscape
+	}
+	return i, reasonEscape
+}
+
+func skipNumber(src []byte, i int) (end int, reason string) {
+	if src[i] == '-' {
+		i++
+	}
+	switch {
+	case i < len(src) && src[i] == '0':
+		i++
+	case i < len(src) && isDigit(src[i]):
+		i = skipDigits(src, i)
+	default:
+		return i, reasonNumber
+	}
+	if i < len(src) && src[i] == '.' {
+		start := i + 1
+		if i = skipDigits(src, start); i == start {
+			return i, reasonNumber
+		}
+	}
+	if i < len(src) && src[i]|0x20 == 'e' {
+		i++
+		if i < len(src) && (src[i] == '+' || src[i] == '-') {
+			i++
+		}
+		start := i
+		if i = skipDigits(src, start); i == start {
+			return i, reasonNumber
+		}
+	}
+	return i, ""
+}
+
+func skipDigits(src []byte, i int) int {
+	for i < len(src) && isDigit(src[i]) {
+		i++
+	}
+	return i
+}
+
+func skipLiteral(src []byte, i int, literal string) (end int, reason string) {
+	if len(src)-i >= len(literal) && string(src[i:i+len(literal)]) == literal {
+		return i + len(literal), ""
+	}
+	return i, reasonValue
+}
+
+func skipSpace(src []byte, i int) int {
+	for i < len(src) && (src[i] == ' ' || src[i] == '\n' || src[i] == '\t' || src[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
