@@ -189,7 +189,10 @@ func (g *Guarded) stateChanged(_ string, from, to gobreaker.State) {
 			PolicyDeny:  "redis is unreachable, limited requests are refused until it is back",
 			PolicyAllow: "redis is unreachable, nothing is limited until it is back",
 		}[g.options.Policy])
-		g.tripped <- struct{}{} // has room: the watcher took the last one before Redis was back
+		select {
+		case g.tripped <- struct{}{}:
+		default: // the watcher has yet to see the last one
+		}
 	case to == gobreaker.StateClosed:
 		g.options.Logger.LogAttrs(context.Background(), slog.LevelInfo, "redis is back",
 			slog.Int64("decisions_without_redis", g.without.Swap(0)))

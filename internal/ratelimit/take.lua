@@ -17,7 +17,8 @@ for i, key in ipairs(KEYS) do
   local rate, burst = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
   local interval = tonumber(ARGV[4 * i - 1]) / 1000000 / rate
   local n = tonumber(ARGV[4 * i])
-  local debt = math.max((tonumber(redis.call('GET', key) or now)) - now, 0)
+  local full = tonumber(redis.call('GET', key) or now) or now
+  local debt = math.max(full - now, 0)
   local bucket = {
     interval = interval,
     capacity = interval * burst,

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,18 +33,17 @@ const (
 // user name or password.
 var ErrURL = errors.New("invalid redis URL")
 
-// silence turns off go-redis' own logging, which is global, goes to standard
-// error and repeats for each failed dial what callers see as errors anyway.
-var silence = sync.OnceFunc(logging.Disable)
-
 // Open gives a client for the URL (see [Parse]). It does not dial: an
 // unreachable server shows with the first command.
+//
+// It turns off go-redis' own logging, which is global, goes to standard error
+// and repeats for each failed dial what callers see as errors anyway.
 func Open(rawURL string) (redis.UniversalClient, error) {
 	options, err := Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	silence()
+	logging.Disable()
 	return redis.NewUniversalClient(options), nil
 }
 
@@ -142,7 +140,8 @@ func hosts(list, defaultPort string) ([]string, error) {
 	var addrs []string
 	for host := range strings.SplitSeq(list, ",") {
 		u, err := url.Parse("redis://" + host)
-		if err != nil || u.Hostname() == "" || u.Host != host {
+		bare := err == nil && !strings.HasPrefix(host, "[") // IPv6 addresses have brackets
+		if err != nil || u.Hostname() == "" || u.Host != host || bare && strings.Contains(u.Hostname(), ":") {
 			return nil, errors.New("want host:port, or several with commas between")
 		}
 		addrs = append(addrs, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPort)))
