@@ -29,7 +29,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&b.binary, "binary", "bin/tollgate", "the binary to measure")
 	flag.IntVar(&b.core, "core", 0, "the core of the gateways; mock, load, Redis and PostgreSQL get -load-core")
 	loadCore := flag.Int("load-core", 1, "the core of everything else")
-	rounds := flag.Int("rounds", 5, "rounds of each gateway per scenario")
+	rounds := flag.Int("rounds", 7, "rounds of each gateway per scenario")
 	only := flag.String("only", "", "scenarios to run, with commas (default: all): "+strings.Join(names(scenarios()), ", "))
 	profile := flag.Bool("profile", false, "print where the CPU time of each gateway goes, after its rounds")
 	readme := flag.Bool("readme", false, "write the table into bench/README.md")

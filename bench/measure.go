@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,8 +58,8 @@ type result struct {
 func (b *bench) open(ctx context.Context) (closeAll func(), err error) {
 	var closers []func() error
 	closeAll = func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i]()
+		for _, closeOne := range slices.Backward(closers) {
+			closeOne()
 		}
 	}
 	if b.upstream, err = startUpstream(); err != nil {

@@ -21,7 +21,7 @@ type row struct {
 	Unit     string  `json:"unit"`
 	Caddy    float64 `json:"caddy"`
 	Tollgate float64 `json:"tollgate"`
-	Ratio    float64 `json:"ratio"`
+	Ratio    float64 `json:"ratio,omitempty"`
 	Bar      string  `json:"bar"`
 	OK       bool    `json:"ok"`
 }
@@ -53,7 +53,10 @@ func rowsOf(s scenario, res *result) []row {
 				Metric: s.title + ", " + name, Unit: "ms", Caddy: median("caddy", field) - direct,
 				Tollgate: median("tollgate", field) - direct, Bar: fmt.Sprintf("%g ms", bar.Seconds()*1000),
 			}
-			r.Ratio, r.OK = r.Tollgate/r.Caddy, r.Tollgate <= bar.Seconds()*1000
+			r.OK = r.Tollgate <= bar.Seconds()*1000
+			if r.Caddy > 0 { // below the noise, a ratio says nothing
+				r.Ratio = r.Tollgate / r.Caddy
+			}
 			return r
 		}
 		return []row{
@@ -96,7 +99,11 @@ func table(rows []row) string {
 			digits = 2
 		}
 		value := func(v float64) string { return fmt.Sprintf("%.*f %s", digits, v, r.Unit) }
-		cells = append(cells, []string{r.Metric, value(r.Caddy), value(r.Tollgate), fmt.Sprintf("%.2f ×", r.Ratio), r.Bar, ok})
+		ratio := "–"
+		if r.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f ×", r.Ratio)
+		}
+		cells = append(cells, []string{r.Metric, value(r.Caddy), value(r.Tollgate), ratio, r.Bar, ok})
 	}
 	widths := make([]int, len(cells[0]))
 	for _, line := range cells {

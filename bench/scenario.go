@@ -38,11 +38,11 @@ func scenarios() []scenario {
 	return []scenario{
 		{
 			name: "plain", title: "1 KB request, plain answer: CPU per call", bar: 1.2, units: 1,
-			answer: plainAnswer(), size: 1 << 10, load: load{calls: 5000, connections: 8},
+			answer: plainAnswer(), size: 1 << 10, load: load{calls: 10000, connections: 8},
 		},
 		{
 			name: "large", title: "100 KB request: CPU per call", bar: 1.5, units: 1,
-			answer: plainAnswer(), size: 100 << 10, load: load{calls: 2000, connections: 8},
+			answer: plainAnswer(), size: 100 << 10, load: load{calls: 4000, connections: 8},
 		},
 		{
 			name: "burst", title: "stream, 100 events at once: CPU per event", bar: 1.2, units: 100,
