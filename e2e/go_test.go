@@ -189,7 +189,7 @@ func TestOpenAIGo(t *testing.T) {
 	})
 	t.Run("abort in mid-stream", func(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
-		stream := client.Chat.Completions.NewStreaming(ctx, ask("gpt-4o", "stall"))
+		stream := client.Chat.Completions.NewStreaming(ctx, ask("gpt-4o-mini", "stall"))
 		require.True(t, stream.Next(), stream.Err())
 		before := time.Now()
 		leave()
@@ -259,11 +259,12 @@ func requireLeft(t *testing.T, upstream *fakeOpenAI, before time.Time) {
 	}
 }
 
-// requireAbortRecorded waits for the row of the call that was left.
+// requireAbortRecorded waits for the row of the call that was left, the only
+// unfinished one of its model.
 func requireAbortRecorded(t *testing.T, g *gateway) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		row := g.rows(t)[0]
-		return !row.Success && row.Model == "gpt-4o" && row.OutputTokens < completionTokens
+		return !row.Success && row.Model == "gpt-4o-mini" && row.OutputTokens < completionTokens
 	}, 5*time.Second, 20*time.Millisecond)
 }
