@@ -28,8 +28,8 @@ const (
 // Policy says what happens to requests while Redis cannot answer.
 type Policy string
 
-// The policies. With PolicyLocal each replica counts for itself, from full
-// buckets, so N replicas together allow up to N times the limit.
+// The policies. With PolicyLocal each replica counts for itself, from where
+// Redis last was, so N replicas together allow up to N times what was left.
 const (
 	PolicyLocal Policy = "local" // limits are kept in process until Redis is back; the default
 	PolicyDeny  Policy = "deny"  // requests are refused (503)
@@ -131,9 +131,13 @@ func (g *Guarded) Take(ctx context.Context, asks ...Ask) (Decision, error) {
 		return Decision{}, err
 	case err != nil:
 		return g.takeWithoutRedis(ctx, asks, err)
-	case d.Allowed:
+	}
+	if g.options.Policy == PolicyLocal {
+		g.options.Local.follow(asks, d) // an outage must not refill buckets
+	}
+	if d.Allowed {
 		g.options.Observe(OutcomeAllowed)
-	default:
+	} else {
 		g.options.Observe(OutcomeDenied)
 	}
 	return d, nil

@@ -46,7 +46,7 @@ func (f *fakeRedis) Take(ctx context.Context, asks ...ratelimit.Ask) (ratelimit.
 	return f.Limiter.Take(ctx, asks...)
 }
 
-// bench is a Guarded on a fakeRedis, with what it tells.
+// guardBench is a Guarded on a fakeRedis, with what it tells.
 type guardBench struct {
 	*ratelimit.Guarded
 	redis    *fakeRedis
@@ -102,17 +102,18 @@ func TestGuardedOutage(t *testing.T) {
 		b.redis.hangs.Store(true)
 		for i := range 3 { // these find out, and are answered in process
 			d, wait = take()
-			require.Equal(t, 59-i, d.Results[0].Remaining)
+			require.Equal(t, 58-i, d.Results[0].Remaining, "the outage refilled the bucket")
 			require.Equal(t, ratelimit.DefaultPatience, wait)
 			require.Less(t, wait, patience)
 		}
 		require.False(t, b.Healthy())
 		asked := b.redis.calls.Load()
 		for range 300 { // three seconds: several probes come and go
-			_, wait = take()
+			d, wait = take()
 			require.Zero(t, wait, "a request waited for a Redis known to be dead")
 			time.Sleep(10 * time.Millisecond)
 		}
+		require.False(t, d.Allowed, "303 requests on a limit of 60")
 		probes := b.redis.calls.Load() - asked
 		require.GreaterOrEqual(t, probes, int64(4))
 		require.LessOrEqual(t, probes, int64(7), "requests went to a dead Redis")
@@ -140,7 +141,7 @@ func TestGuardedOutage(t *testing.T) {
 
 func TestGuardedPolicies(t *testing.T) {
 	t.Parallel()
-	full := ask("user:a", redis_rate.PerHour(60), 61)
+	tooMuch := ask("user:a", redis_rate.PerHour(60), 61)
 	for policy, check := range map[ratelimit.Policy]func(*testing.T, ratelimit.Decision, error){
 		ratelimit.PolicyLocal: func(t *testing.T, d ratelimit.Decision, err error) {
 			require.NoError(t, err)
@@ -165,7 +166,7 @@ func TestGuardedPolicies(t *testing.T) {
 			defer b.Close()
 			b.redis.fails.Store(true)
 			for range 10 {
-				d, err := b.Take(t.Context(), full)
+				d, err := b.Take(t.Context(), tooMuch)
 				check(t, d, err)
 			}
 			want := ratelimit.OutcomeError

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -102,12 +103,13 @@ func TestStoresAnswerAlike(t *testing.T) {
 				s := open(t)
 				for i, step := range steps {
 					s.advance(step.after)
-					for j := range step.want {
-						step.want[j].Limit = step.asks[j].Limit
+					results := slices.Clone(step.want)
+					for j := range results {
+						results[j].Limit = step.asks[j].Limit
 					}
 					got, err := s.limiter.Take(patient(t), step.asks...)
 					require.NoError(t, err)
-					want := ratelimit.Decision{Allowed: step.denied < 0, Denied: step.denied, Results: step.want}
+					want := ratelimit.Decision{Allowed: step.denied < 0, Denied: step.denied, Results: results}
 					requireDecision(t, want, got, s.drift, fmt.Sprintf("step %d", i))
 				}
 			})

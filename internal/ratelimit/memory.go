@@ -11,7 +11,7 @@ import (
 const (
 	shardCount = 64 // as many as a uint64 has bits: a set of shards is one
 
-	// DefaultMaxKeys is how many buckets a Memory holds by default: about 20
+	// DefaultMaxKeys is how many buckets a Memory holds by default: about 30
 	// MB when full.
 	DefaultMaxKeys = 1 << 17
 )
@@ -81,6 +81,18 @@ func (m *Memory) take(now int64, asks []Ask, places []place) Decision {
 		}
 	}
 	return d
+}
+
+// follow brings the buckets to where another limiter's decision left them.
+func (m *Memory) follow(asks []Ask, d Decision) {
+	now := m.now().UnixNano()
+	for i := range asks {
+		p := m.placeOf(asks[i].Key)
+		s := &m.shards[p.shard]
+		s.mu.Lock()
+		s.set(p.key, now, d.Results[i].ResetAfter)
+		s.mu.Unlock()
+	}
 }
 
 // place is where a bucket is kept.

@@ -139,14 +139,24 @@ func hosts(list, defaultPort string) ([]string, error) {
 	}
 	var addrs []string
 	for host := range strings.SplitSeq(list, ",") {
-		u, err := url.Parse("redis://" + host)
-		bare := err == nil && !strings.HasPrefix(host, "[") // IPv6 addresses have brackets
-		if err != nil || u.Hostname() == "" || u.Host != host || bare && strings.Contains(u.Hostname(), ":") {
-			return nil, errors.New("want host:port, or several with commas between")
+		addr, err := completeHost(host, defaultPort)
+		if err != nil {
+			return nil, err
 		}
-		addrs = append(addrs, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPort)))
+		addrs = append(addrs, addr)
 	}
 	return addrs, nil
+}
+
+func completeHost(host, defaultPort string) (string, error) {
+	u, err := url.Parse("redis://" + host)
+	if err != nil || u.Hostname() == "" || u.Host != host {
+		return "", errors.New("want host:port, or several with commas between")
+	}
+	if strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(host, "[") {
+		return "", errors.New("want host:port, an IPv6 address in brackets")
+	}
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPort)), nil
 }
 
 // options has go-redis read what one server's URL may have, and adds the rest.

@@ -110,7 +110,7 @@ func TestParseRefuses(t *testing.T) {
 		"redis://u:hunter2@/1":                "the host is missing",
 		"redis://u:hunter2@h:port":            "want host:port",
 		"redis://h1,,h2":                      "want host:port",
-		"redis://h1:1:2":                      "want host:port",
+		"redis://h1:1:2":                      "IPv6 address in brackets",
 		"redis://u:hunter2@h/x":               "invalid database number",
 		"redis://u:hunter2@h/1/2":             "more than a database number",
 		"redis://h1,h2/3":                     "no database numbers",
