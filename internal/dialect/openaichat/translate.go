@@ -52,8 +52,8 @@ func (ChatCodec) EncodeRequest(r *llm.Request) ([]byte, error) {
 	return json.Marshal(w)
 }
 
-// NewAnswerDecoder returns a decoder for one answer.
-func (ChatCodec) NewAnswerDecoder() dialect.AnswerDecoder {
+// NewDecoder returns a decoder for one answer.
+func (ChatCodec) NewDecoder() dialect.AnswerDecoder {
 	d := &decoder{}
 	d.meter.texts = d
 	return d
