@@ -1,11 +1,13 @@
 package identity
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,6 +48,7 @@ func TestNewRefusesBadConfiguration(t *testing.T) {
 		"private key":                {public(func(i *Issuer) { i.PublicKeys = private }), "private key"},
 		"not pem":                    {public(func(i *Issuer) { i.PublicKeys = "secret" }), "not PEM"},
 		"pem and more":               {public(func(i *Issuer) { i.PublicKeys += "-----BEGIN" }), "not PEM"},
+		"key on a weak curve":        {public(func(i *Issuer) { i.PublicKeys = publicPEM(must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))) }), "cannot verify"},
 		"pem of something else":      {public(func(i *Issuer) { i.PublicKeys = "-----BEGIN X-----\nAAAA\n-----END X-----\n" }), "not a public key"},
 		"pem with a broken key":      {public(func(i *Issuer) { i.PublicKeys = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n" }), "public key 1"},
 		"two with one iss":           {[]Issuer{secretIssuer(), {Name: "b", Issuer: "https://own", Secret: secret.New(anotherSecret)}}, "same \"iss\""},

@@ -176,7 +176,7 @@ func TestJWKSBadAnswers(t *testing.T) {
 		},
 		"slow": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"redirect to another host": func(w http.ResponseWriter, r *http.Request) {
-			if r.Host == "evil.example" {
+			if r.URL.Host == "evil.example" {
 				_, _ = w.Write(good)
 				return
 			}
@@ -330,7 +330,8 @@ func TestJWKSClose(t *testing.T) {
 		v := remote(t, server)
 		v.Start(t.Context())
 		synctest.Wait()
-		v.Close() // cuts the fetch under way, waits for all goroutines
+		v.Close() // cuts the fetch under way and waits for its end
+		require.Nil(t, v.issuers["https://idp"].keys.(*remoteKeys).inFlight)
 		v.Close()
 		v.Start(t.Context()) // too late: nothing starts
 		_, err := v.Verify(t.Context(), token(jwt.SigningMethodRS256, keyring().rsa, "r"))
@@ -359,6 +360,23 @@ func TestJWKSAlgorithmList(t *testing.T) {
 		require.Equal(t, len(c.want) > 0, ok, name)
 		require.ElementsMatch(t, c.want, key.algorithms, name)
 	}
+}
+
+// TestJWKSTokenWithoutKeyID: which of two keys is meant is not for us to guess.
+func TestJWKSTokenWithoutKeyID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := keyring()
+		server := &keyServer{}
+		server.serve(jwk("a", keys.rsa, nil), jwk("b", keys.otherRSA, nil), jwk("c", keys.p256, nil))
+		v := remote(t, server)
+		_, err := v.Verify(t.Context(), token(jwt.SigningMethodES256, keys.p256, ""))
+		require.NoError(t, err)
+		for range 3 {
+			_, err = v.Verify(t.Context(), token(jwt.SigningMethodRS256, keys.otherRSA, ""))
+			requireCause(t, llm.CauseUnauthenticated, err)
+		}
+		require.EqualValues(t, 1, server.fetches.Load())
+	})
 }
 
 func TestJWKSFailureIsLogged(t *testing.T) {

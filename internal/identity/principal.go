@@ -54,8 +54,9 @@ func (p *Principal) Email() string {
 	return p.private.email
 }
 
-// Claims is a copy of all the token's claims, for showing them to the caller
-// alone (/auth/verify). Numbers are [json.Number].
+// Claims are all of the token's claims, for showing them to the caller alone
+// (/auth/verify). Numbers are [json.Number]. The map is the caller's own; objects
+// inside it are shared, like the Principal.
 func (p *Principal) Claims() map[string]any {
 	if p.private == nil {
 		return nil

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,7 @@ func TestLoadOrCreateSecretAtOnce(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, creators)
+	require.ErrorIs(t, createSecret(path), fs.ErrExist, "who comes second replaces nothing")
 }
 
 func TestLoadOrCreateSecretRefuses(t *testing.T) {

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,7 +117,6 @@ func TestVerifyUnderstandsVariants(t *testing.T) {
 			},
 		},
 		"unicode subject": {claims: map[string]any{"sub": "Zoë–ß–用户"}, check: func(t *testing.T, p *Principal) { require.Equal(t, "Zoë–ß–用户", p.Subject) }},
-		"null extras":     {claims: map[string]any{"name": any(nil)}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -128,6 +128,16 @@ func TestVerifyUnderstandsVariants(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestVerifyTakesNullForAbsent(t *testing.T) {
+	t.Parallel()
+	claims := strings.TrimSuffix(payload(goodClaims("https://own", nil)), "}") +
+		`,"name":null,"roles":null,"specialists":null,"email":null,"email_verified":null,"jti":null}`
+	p, err := newVerifier(t, secretIssuer()).Verify(t.Context(), rawHS256(`{"alg":"HS256"}`, claims))
+	require.NoError(t, err)
+	require.Empty(t, p.Name+p.EmailHash+p.TokenID)
+	require.True(t, p.MayUse("anything"))
 }
 
 func TestVerifyChoosesOneIssuer(t *testing.T) {
