@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/.."
 node_min=20
+PATH="$PWD/.cache/node/bin:$PATH" # what an earlier run fetched
 
 have() { command -v "$1" >/dev/null 2>&1; }
 have_postgres() { have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
@@ -50,15 +51,14 @@ fi
 if have npm && ! node_new_enough; then
 	echo "testdeps: Node.js $(node --version 2>/dev/null) is too old, fetching $node_min through npm"
 	mkdir -p .cache/node
-	npm install --silent --no-audit --no-fund --no-save --prefix .cache/node "node@$node_min" &&
+	npm install --loglevel=error --no-audit --no-fund --no-save --prefix .cache/node "node@$node_min" &&
 		mkdir -p .cache/node/bin && ln -sf ../node_modules/node/bin/node .cache/node/bin/node
-	PATH="$PWD/.cache/node/bin:$PATH"
 fi
 
 if have npm && node_new_enough && [ -f e2e/js/package-lock.json ] &&
 	[ ! e2e/js/node_modules/.package-lock.json -nt e2e/js/package-lock.json ]; then
 	echo "testdeps: npm ci in e2e/js"
-	(cd e2e/js && npm ci --silent --no-audit --no-fund) || echo "testdeps: npm ci failed; the SDK tests will skip"
+	(cd e2e/js && npm ci --loglevel=error --no-audit --no-fund) || echo "testdeps: npm ci failed; the SDK tests will skip"
 fi
 
 still=$(missing)
@@ -74,6 +74,7 @@ How to get them:
   Fedora          dnf install redis postgresql-server golang-github-prometheus nodejs npm gcc
   Alpine          apk add redis postgresql prometheus nodejs npm gcc musl-dev
   macOS           brew install redis postgresql prometheus node   (and xcode-select --install)
+  Node.js         https://nodejs.org, where the distribution's is older than 20
 The tests start their own servers; none needs to run.
 END
 [ "${CI:-}" != true ]
