@@ -80,7 +80,7 @@ generate: ## remake generated files (price table, …)
 fuzz: ## every fuzz target for FUZZTIME (10s each)
 	@sh tools/fuzz.sh $(FUZZTIME)
 
-docs: ## serve the Go documentation of this module on 127.0.0.1:6060
+docs: ## read the Go documentation of this module in a browser
 	go doc -http
 
 clean: ## remove what the build made

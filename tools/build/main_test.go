@@ -63,6 +63,22 @@ func TestXcaddyCommand(t *testing.T) {
 	require.Contains(t, m.xcaddyEnv(), "XCADDY_GO_BUILD_FLAGS=-trimpath -tags 'a,b' -ldflags '-s -w'")
 }
 
+// TestRunPrefersXcaddy: with xcaddy in PATH, it is what builds.
+func TestRunPrefersXcaddy(t *testing.T) {
+	dir := t.TempDir()
+	record := filepath.Join(dir, "record")
+	script := "#!/bin/sh\necho \"$@\" >" + record + "\necho \"$XCADDY_GO_BUILD_FLAGS\" >>" + record + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "xcaddy"), []byte(script), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+
+	require.NoError(t, run(filepath.Join(root, "xcaddy.json"), filepath.Join(dir, "out")))
+	recorded, err := os.ReadFile(record)
+	require.NoError(t, err)
+	require.Contains(t, string(recorded), "build v2.11.9 --output "+filepath.Join(dir, "out")+" --with github.com/financecommander/tollgate")
+	require.Contains(t, string(recorded), "-tags 'nobadger,nomysql,nopgx'")
+	require.NotContains(t, string(recorded), "{version}")
+}
+
 // TestSteps: a plugin under a replaced module is not fetched, the others are, at their pinned version.
 func TestSteps(t *testing.T) {
 	m := &manifest{
