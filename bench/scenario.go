@@ -46,7 +46,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "burst", title: "stream, 100 events at once: CPU per event", bar: 1.2, units: 100,
-			answer: streamAnswer(100, 0), size: 1 << 10, stream: true, load: load{calls: 3000, connections: 8},
+			answer: streamAnswer(100, 0), size: 1 << 10, stream: true, load: load{calls: 6000, connections: 8},
 		},
 		{
 			name: "paced", title: "stream, events 20 ms apart, 500 at a time: CPU per event", bar: 1.0, units: pacedEvents,

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,4 +59,20 @@ func TestNoSecrets(t *testing.T) {
 		require.NoError(t, err)
 		require.NotRegexp(t, `(?m)^\s*[A-Z_]*(PASSWORD|SECRET|API_KEY)[:=][ \t]*[^$ \t\n]`, string(content), file)
 	}
+}
+
+// TestKillDelay: who stops the gateway must wait longer than the gateway waits for its streams.
+func TestKillDelay(t *testing.T) {
+	minutes := func(file, pattern string) int {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		found := regexp.MustCompile(pattern).FindSubmatch(content)
+		require.NotNil(t, found, "%s does not match %s", file, pattern)
+		n, err := strconv.Atoi(string(found[1]))
+		require.NoError(t, err)
+		return n
+	}
+	grace := minutes("../Caddyfile", `(?m)^\s*grace_period (\d+)m$`)
+	require.Greater(t, minutes("compose.yaml", `(?m)^\s*stop_grace_period: (\d+)m$`), grace)
+	require.Greater(t, minutes("tollgate.service", `(?m)^TimeoutStopSec=(\d+)min$`), grace)
 }
