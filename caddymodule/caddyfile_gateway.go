@@ -1,0 +1,201 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/financecommander/tollgate/internal/gateway"
+)
+
+// apiPaths are what the gateway answers; callers need a token there.
+var apiPaths = []string{"/v1/*", "/chat/*", "/auth/*", "/specialists", "/specialists/*", "/usage", "/usage/*"}
+
+// openPaths need none.
+var openPaths = []string{"/health", "/health/", "/auth/login", "/auth/login/"}
+
+// gatewayOptions are what `llm_gateway` can be told.
+type gatewayOptions struct {
+	zones     []Zone // on calls that cost money
+	reads     string // limit of all other API calls
+	login     string // limit of sign-ins per IP address
+	origins   []string
+	anonymous bool
+	portalDir string
+}
+
+// The limits of calls that cost nothing: generous, since the frontend polls,
+// and small, since nobody signs in often.
+const (
+	defaultReads = "600/m"
+	defaultLogin = "20/h"
+)
+
+// parseGateway expands the shorthand into the usual routes, in one subroute so
+// that they cannot be put in the wrong order, and an error route that says
+// errors in the caller's dialect:
+//
+//	llm_gateway [<matcher>] {
+//	    rate_limit       <limit>
+//	    zone             <name> <limit> [<key>]
+//	    read_rate_limit  <limit>
+//	    login_rate_limit <limit>
+//	    cors             <origin...>
+//	    anonymous
+//	    portal_dir       <folder>
+//	}
+func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	options, err := parseGatewayOptions(h)
+	if err != nil {
+		return nil, err
+	}
+	routes := options.routes(h)
+	errors := caddyhttp.RouteList{route(nil, handler(h, ErrorResponder{}, "llm_error"))}
+	values := h.NewRoute(matcher, &caddyhttp.Subroute{Routes: routes})
+	return append(values, httpcaddyfile.ConfigValue{
+		Class: "error_route",
+		Value: &caddyhttp.Subroute{Routes: caddyhttp.RouteList{{
+			MatcherSetsRaw: matcherSets(matcher),
+			HandlersRaw: []json.RawMessage{
+				caddyconfig.JSONModuleObject(caddyhttp.Subroute{Routes: errors}, "handler", "subroute", nil),
+			},
+		}}},
+	}), nil
+}
+
+func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
+	o := &gatewayOptions{reads: defaultReads, login: defaultLogin}
+	d := h.Dispenser
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		var err error
+		switch d.Val() {
+		case "rate_limit":
+			zone := Zone{Name: "default"}
+			err = one(d, &zone.Limit)
+			o.zones = append(o.zones, zone)
+		case "zone":
+			var zone Zone
+			zone, err = parseZone(d)
+			o.zones = append(o.zones, zone)
+		case "read_rate_limit":
+			err = one(d, &o.reads)
+		case "login_rate_limit":
+			err = one(d, &o.login)
+		case "cors":
+			err = some(d, &o.origins)
+		case "anonymous":
+			o.anonymous, err = true, none(d)
+		case "portal_dir":
+			o.portalDir = ""
+			if d.NextArg() { // an unset variable is no folder
+				o.portalDir, err = d.Val(), none(d)
+			}
+		default:
+			err = d.Errf("unrecognized option: %s", d.Val())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(o.zones) == 0 {
+		o.zones = []Zone{{Name: "default", Limit: defaultLimit}}
+	}
+	return o, nil
+}
+
+func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
+	var routes caddyhttp.RouteList
+	if len(o.origins) > 0 {
+		routes = append(routes, route(nil, handler(h, CORS{Origins: o.origins}, "llm_cors")))
+	}
+	portal := handler(h, Portal{Last: true}, "llm_portal")
+	login := handler(h, RateLimit{Zones: []Zone{{Name: "login", Limit: o.login}}}, "llm_rate_limit")
+	routes = append(routes,
+		route(paths(h, "/auth/login", "/auth/login/"), login, portal),
+		route(paths(h, openPaths...), portal),
+	)
+
+	var authenticate []json.RawMessage
+	if !o.anonymous {
+		authenticate = append(authenticate, handler(h, authentication(h), "authentication"))
+	}
+	spending := caddy.ModuleMap{"path": h.JSON(gateway.SpendingPaths()), "method": h.JSON(caddyhttp.MatchMethod{http.MethodPost})}
+	api := caddyhttp.RouteList{
+		route(nil, authenticate...),
+		route(spending,
+			handler(h, RateLimit{Zones: o.zones}, "llm_rate_limit"),
+			handler(h, Proxy{Anonymous: o.anonymous}, "llm_proxy")),
+		route(nil,
+			handler(h, RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit"),
+			handler(h, Proxy{Anonymous: o.anonymous}, "llm_proxy"),
+			portal),
+	}
+	if o.anonymous {
+		api = api[1:]
+	}
+	routes = append(routes, route(paths(h, apiPaths...), handler(h, caddyhttp.Subroute{Routes: api}, "subroute")))
+	if o.portalDir != "" {
+		routes = append(routes, o.frontend(h)...)
+	}
+	return append(routes, route(nil, portal))
+}
+
+// frontend serves a web frontend's files: `/` leads to `/portal/`, unknown paths
+// below that get its index.html, and its assets are named at the root.
+func (o *gatewayOptions) frontend(h httpcaddyfile.Helper) caddyhttp.RouteList {
+	root := o.portalDir
+	redirect := caddyhttp.StaticResponse{
+		StatusCode: caddyhttp.WeakString(strconv.Itoa(http.StatusFound)),
+		Headers:    http.Header{"Location": {"/portal/"}},
+	}
+	files := handler(h, fileserver.FileServer{Root: root}, "file_server")
+	try := func(candidates ...string) caddy.ModuleMap {
+		return caddy.ModuleMap{"file": h.JSON(fileserver.MatchFile{Root: root, TryFiles: candidates})}
+	}
+	found := handler(h, rewrite.Rewrite{URI: "{http.matchers.file.relative}"}, "rewrite")
+	app := caddyhttp.RouteList{
+		route(nil, handler(h, rewrite.Rewrite{StripPathPrefix: "/portal"}, "rewrite")),
+		route(try("{http.request.uri.path}", "/index.html"), found),
+		route(nil, files),
+	}
+	assets := paths(h, "/assets/*", "/images/*", "/favicon.ico")
+	return caddyhttp.RouteList{
+		route(paths(h, "/"), handler(h, redirect, "static_response")),
+		route(paths(h, "/portal", "/portal/*"), handler(h, caddyhttp.Subroute{Routes: app}, "subroute")),
+		route(assets, files),
+	}
+}
+
+func route(matchers caddy.ModuleMap, handlers ...json.RawMessage) caddyhttp.Route {
+	return caddyhttp.Route{MatcherSetsRaw: matcherSets(matchers), HandlersRaw: handlers}
+}
+
+func matcherSets(m caddy.ModuleMap) caddyhttp.RawMatcherSets {
+	if m == nil {
+		return nil
+	}
+	return caddyhttp.RawMatcherSets{m}
+}
+
+func paths(h httpcaddyfile.Helper, paths ...string) caddy.ModuleMap {
+	return caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath(paths))}
+}
+
+func handler(h httpcaddyfile.Helper, module any, name string) json.RawMessage {
+	return caddyconfig.JSONModuleObject(module, "handler", name, nil)
+}

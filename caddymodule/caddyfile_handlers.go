@@ -1,0 +1,154 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Where the directives stand among Caddy's own: who asks before how much, and
+// both before what.
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("llm_cors", parseHandler[CORS])
+	httpcaddyfile.RegisterHandlerDirective("llm_jwt", parseAuthenticator)
+	httpcaddyfile.RegisterHandlerDirective("llm_rate_limit", parseHandler[RateLimit])
+	httpcaddyfile.RegisterHandlerDirective("llm_proxy", parseHandler[Proxy])
+	httpcaddyfile.RegisterHandlerDirective("llm_portal", parseHandler[Portal])
+	httpcaddyfile.RegisterHandlerDirective("llm_error", parseHandler[ErrorResponder])
+	httpcaddyfile.RegisterDirective("llm_gateway", parseGateway)
+
+	for _, name := range []string{"llm_cors", "llm_jwt", "llm_rate_limit", "llm_proxy", "llm_portal", "llm_error", "llm_gateway"} {
+		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
+	}
+}
+
+// directive is a handler that a Caddyfile can set up.
+type directive[T any] interface {
+	*T
+	caddyhttp.MiddlewareHandler
+	caddyfile.Unmarshaler
+}
+
+func parseHandler[T any, P directive[T]](h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := P(new(T))
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+func parseAuthenticator(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // the directive's name
+	if err := bare(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return authentication(h), nil
+}
+
+func authentication(h httpcaddyfile.Helper) caddyauth.Authentication {
+	return caddyauth.Authentication{ProvidersRaw: caddy.ModuleMap{"llm_jwt": h.JSON(Authenticator{})}}
+}
+
+// bare says that a directive takes neither arguments nor a block.
+func bare(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if d.NextBlock(d.Nesting()) {
+		return d.Errf("unrecognized option: %s", d.Val())
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
+//
+//	llm_proxy [<matcher>] {
+//	    anonymous
+//	}
+func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return flag(d, "anonymous", &p.Anonymous)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
+//
+//	llm_portal [<matcher>] {
+//	    last
+//	}
+func (p *Portal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return flag(d, "last", &p.Last)
+}
+
+// flag reads a directive whose block has one switch at most.
+func flag(d *caddyfile.Dispenser, name string, to *bool) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(d.Nesting()) {
+		if d.Val() != name {
+			return d.Errf("unrecognized option: %s", d.Val())
+		}
+		*to = true
+		if err := none(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
+//
+//	llm_cors [<matcher>] <origin...>
+func (c *CORS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	return some(d, &c.Origins)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
+//
+//	llm_error [<matcher>]
+func (*ErrorResponder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	return bare(d)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
+//
+//	llm_rate_limit [<matcher>] [<limit>] {
+//	    zone <name> <limit> [<key>]
+//	}
+//
+// A limit on the directive's own line is a zone named `default` per caller.
+func (l *RateLimit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		l.Zones = append(l.Zones, Zone{Name: "default", Limit: d.Val()})
+		if err := none(d); err != nil {
+			return err
+		}
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "zone" {
+			return d.Errf("unrecognized option: %s", d.Val())
+		}
+		zone, err := parseZone(d)
+		if err != nil {
+			return err
+		}
+		l.Zones = append(l.Zones, zone)
+	}
+	return nil
+}
+
+// parseZone reads what stands behind `zone`.
+func parseZone(d *caddyfile.Dispenser) (Zone, error) {
+	args := d.RemainingArgs()
+	if len(args) != 2 && len(args) != 3 {
+		return Zone{}, d.Err("zone takes a name, a limit such as 60/h, and if need be a key")
+	}
+	zone := Zone{Name: args[0], Limit: args[1]}
+	if len(args) == 3 {
+		zone.Key = args[2]
+	}
+	return zone, nil
+}

@@ -1,0 +1,236 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/financecommander/tollgate/internal/database"
+	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/metrics"
+	"github.com/financecommander/tollgate/internal/ratelimit"
+	"github.com/financecommander/tollgate/internal/redisdb"
+	"github.com/financecommander/tollgate/internal/specialist"
+	"github.com/financecommander/tollgate/internal/upstream"
+	"github.com/financecommander/tollgate/pricing"
+)
+
+// engine is what one configuration's handlers work with. It lives until the
+// configuration is retired and its last request has ended.
+type engine struct {
+	app    *App
+	logger *slog.Logger
+	lease  *lease
+
+	db          *database.DB
+	redis       redis.UniversalClient // nil: none
+	limiter     ratelimit.Limiter
+	guard       *ratelimit.Guarded // the limiter, if it is in Redis
+	ledger      *sharedLedger
+	hasher      identity.Hasher
+	verifier    *identity.Verifier
+	signer      *identity.Signer
+	providers   []*upstream.Provider
+	specialists *specialist.Registry
+	prices      *pricing.Table
+
+	releases []func() error
+	starting sync.WaitGroup // the retries of start
+	cancel   context.CancelFunc
+}
+
+// newEngine opens everything without asking the network anything. Where it
+// fails it lets go of what it had.
+func (a *App) newEngine(ctx caddy.Context) (e *engine, err error) {
+	e = &engine{app: a, logger: a.logger, cancel: func() {}}
+	e.lease = newLease(e.close)
+	defer func() {
+		if err != nil {
+			e.lease.leave()
+		}
+	}()
+	for _, step := range []func(caddy.Context) error{
+		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openProviders, e.openSpecialists,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// hold takes a pooled resource for the engine's life.
+func hold[T any](e *engine, key string, open func() (T, error), closing func(T) error) (T, error) {
+	value, release, err := acquire(key, open, closing)
+	if err == nil {
+		e.releases = append(e.releases, release)
+	}
+	return value, err
+}
+
+func (e *engine) openDatabase(caddy.Context) (err error) {
+	url, err := e.databaseURL()
+	if err != nil {
+		return err
+	}
+	e.db, err = hold(e, "database "+url,
+		func() (*database.DB, error) { return database.Open(url, database.Options{}) },
+		(*database.DB).Close)
+	if err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	return nil
+}
+
+func (e *engine) databaseURL() (string, error) {
+	url, err := resolveSecret("database", e.app.Database)
+	if err != nil || url != "" {
+		return url, err
+	}
+	return "sqlite:///" + filepath.Join(e.app.DataDir, "tollgate.db"), nil
+}
+
+func (e *engine) openLimiter(caddy.Context) error {
+	policy, err := ratelimit.ParsePolicy(e.app.RedisFailure)
+	if err != nil {
+		return fmt.Errorf("redis_failure: %w", err)
+	}
+	memory, err := hold(e, "limits in process",
+		func() (*ratelimit.Memory, error) { return ratelimit.NewMemory(0, nil), nil },
+		func(*ratelimit.Memory) error { return nil })
+	if err != nil {
+		return err
+	}
+	e.limiter = observed{memory}
+	url, err := resolveSecret("redis", e.app.Redis)
+	if err != nil || url == "" {
+		return err
+	}
+	e.redis, err = hold(e, "redis "+url,
+		func() (redis.UniversalClient, error) { return redisdb.Open(url) },
+		redis.UniversalClient.Close)
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	client, logger := e.redis, e.logger
+	e.guard, err = hold(e, "limits in redis "+string(policy)+" "+url,
+		func() (*ratelimit.Guarded, error) {
+			return ratelimit.NewGuarded(ratelimit.GuardedOptions{
+				Redis: ratelimit.NewRedis(client), Local: memory, Policy: policy, Logger: logger, Observe: observe,
+			}), nil
+		},
+		(*ratelimit.Guarded).Close)
+	e.limiter = e.guard
+	return err
+}
+
+// observe counts a decision of the limiter in Redis.
+func observe(outcome ratelimit.Outcome) {
+	switch outcome {
+	case ratelimit.OutcomeAllowed, ratelimit.OutcomeDenied:
+		metrics.LimiterDecision(outcome == ratelimit.OutcomeAllowed, "redis")
+	case ratelimit.OutcomeLocal:
+		metrics.LimiterError()
+		metrics.LimiterDecision(true, "local")
+	case ratelimit.OutcomeError:
+		metrics.LimiterError()
+		metrics.LimiterDecision(false, "policy")
+	}
+}
+
+// observed counts the decisions of the limiter in process.
+type observed struct{ ratelimit.Limiter }
+
+func (o observed) Take(ctx context.Context, asks ...ratelimit.Ask) (ratelimit.Decision, error) {
+	d, err := o.Limiter.Take(ctx, asks...)
+	if err == nil {
+		metrics.LimiterDecision(d.Allowed, "local")
+	}
+	return d, err
+}
+
+func (e *engine) openIdentity(caddy.Context) error {
+	pepper, err := resolveSecret("pepper", e.app.Pepper)
+	if err != nil {
+		return err
+	}
+	e.hasher = identity.Hasher{Pepper: newSecret(pepper)}
+	issuers, signer, err := e.app.issuers()
+	if err != nil {
+		return err
+	}
+	e.signer = signer
+	e.verifier, err = identity.New(issuers, identity.Options{Hasher: e.hasher, Logger: e.logger})
+	if err != nil {
+		return fmt.Errorf("jwt: %w", err)
+	}
+	return nil
+}
+
+func (e *engine) openProviders(ctx caddy.Context) (err error) {
+	if e.providers, err = e.app.providers(ctx); err != nil {
+		return err
+	}
+	e.prices = pricing.Embedded()
+	if e.app.Prices == "" {
+		return nil
+	}
+	file, err := os.Open(e.app.Prices)
+	if err != nil {
+		return fmt.Errorf("prices: %w", err)
+	}
+	defer file.Close()
+	own, err := pricing.Load(file)
+	if err != nil {
+		return fmt.Errorf("prices %s: %w", e.app.Prices, err)
+	}
+	e.prices = e.prices.Override(own)
+	return nil
+}
+
+func (e *engine) openSpecialists(caddy.Context) (err error) {
+	e.specialists, err = specialist.NewRegistry(specialist.Options{
+		Configured: e.app.Specialists, Store: specialist.NewDatabaseStore(e.db), Logger: e.logger,
+	})
+	return err
+}
+
+// newGateway makes the gateway of one llm_proxy handler.
+func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
+	return gateway.New(gateway.Options{
+		Logger: e.logger, Providers: e.providers, Specialists: e.specialists, Aliases: e.app.Aliases,
+		Prices: e.prices, Ledger: e.ledger, AllowAnonymous: anonymous, MaxBody: e.app.MaxBody,
+		OnDisconnect:   gateway.OnDisconnect(e.app.OnDisconnect),
+		DrainTimeout:   time.Duration(e.app.DrainTimeout),
+		ForwardHeaders: e.app.ForwardHeaders,
+	})
+}
+
+// close lets go of everything, in the order opposite to opening.
+func (e *engine) close() {
+	e.cancel()
+	e.starting.Wait()
+	if e.verifier != nil {
+		e.verifier.Close()
+	}
+	if e.specialists != nil {
+		e.specialists.Stop()
+	}
+	var err error
+	for i := len(e.releases) - 1; i >= 0; i-- {
+		err = errors.Join(err, e.releases[i]())
+	}
+	if err != nil {
+		e.logger.Error("closing a retired configuration's resources", slog.Any("error", err))
+	}
+}
+

@@ -1,0 +1,155 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/metrics"
+	"github.com/financecommander/tollgate/internal/ratelimit"
+)
+
+func init() {
+	caddy.RegisterModule(RateLimit{})
+}
+
+// RateLimit lets so many requests through and refuses the rest with 429 in the
+// caller's dialect. Each zone is a token bucket per key; a request must be
+// granted by all of them, and one that is refused takes nothing from any. The
+// buckets are in Redis when the app has one, else in process.
+//
+// Answers carry `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds) of the
+// tightest zone, and OpenAI's `x-ratelimit-*-requests`.
+type RateLimit struct {
+	// The zones. Default: one named `default` with 60/h per caller.
+	Zones []Zone `json:"zones,omitempty"`
+
+	app     *App
+	zones   []zone
+	limiter ratelimit.Limiter
+}
+
+// Zone is one kind of bucket.
+type Zone struct {
+	// Name, part of the key; zones of one name share their buckets.
+	Name string `json:"name"`
+	// Whose bucket: text with placeholders. Default: `{llm.caller}`, the user
+	// where a valid token was sent, else the client's IP address (of
+	// `X-Forwarded-For` only from the server's `trusted_proxies`).
+	Key string `json:"key,omitempty"`
+	// How many in which time, `60/h`, `10/s`, `100/10m`, with the bucket's size
+	// behind it if that differs: `60/h burst 10`. `off` limits nothing.
+	Limit string `json:"limit"`
+}
+
+type zone struct {
+	name  string
+	key   string // "": the caller
+	limit ratelimit.Limit
+}
+
+const (
+	callerKey    = "{llm.caller}"
+	defaultLimit = "60/h"
+)
+
+// CaddyModule returns the Caddy module information.
+func (RateLimit) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.llm_rate_limit", New: func() caddy.Module { return new(RateLimit) }}
+}
+
+// Provision finds the app and reads the limits.
+func (l *RateLimit) Provision(ctx caddy.Context) (err error) {
+	if l.app, err = theApp(ctx); err != nil {
+		return err
+	}
+	l.limiter = l.app.engine.limiter
+	if len(l.Zones) == 0 {
+		l.Zones = []Zone{{Name: "default", Limit: defaultLimit}}
+	}
+	names := make(map[string]bool)
+	for _, z := range l.Zones {
+		if z.Name == "" || names[z.Name] {
+			return fmt.Errorf("rate limit zone %q: each zone needs a name of its own", z.Name)
+		}
+		names[z.Name] = true
+		text := caddy.NewReplacer().ReplaceKnown(z.Limit, "")
+		if text == "off" {
+			continue
+		}
+		limit, err := ratelimit.ParseLimit(text)
+		if err != nil {
+			return fmt.Errorf("rate limit zone %q: %w", z.Name, err)
+		}
+		key := z.Key
+		if key == callerKey {
+			key = ""
+		}
+		l.zones = append(l.zones, zone{z.Name, key, limit})
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (l *RateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if len(l.zones) == 0 {
+		return next.ServeHTTP(w, r)
+	}
+	if !l.app.engine.lease.enter() {
+		return caddyhttp.Error(http.StatusServiceUnavailable, errRetired)
+	}
+	decision, err := l.take(r)
+	l.app.engine.lease.leave()
+	if err != nil {
+		return refuse(r, asLLMError(err))
+	}
+	ratelimit.SetHeaders(w.Header(), decision)
+	if !decision.Allowed {
+		metrics.Refused(http.StatusTooManyRequests, llm.CauseRateLimited)
+		return refuse(r, ratelimit.Refusal(decision))
+	}
+	return next.ServeHTTP(w, r)
+}
+
+func (l *RateLimit) take(r *http.Request) (ratelimit.Decision, error) {
+	asks := make([]ratelimit.Ask, len(l.zones))
+	for i, z := range l.zones {
+		asks[i] = ratelimit.Ask{Key: z.name + ":" + z.keyOf(r), Limit: z.limit, N: 1}
+	}
+	return l.limiter.Take(r.Context(), asks...)
+}
+
+// keyOf evaluates a zone's key for a request. The text comes from the
+// configuration alone; what a client sent is a value in it, never evaluated.
+func (z *zone) keyOf(r *http.Request) string {
+	if z.key == "" {
+		return callerOf(r)
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl.ReplaceAll(z.key, "")
+}
+
+// callerOf names who a request is from: the user, else the IP address.
+func callerOf(r *http.Request) string {
+	if p := principalOf(r); p != nil {
+		return "user:" + p.UserHash
+	}
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return "ip:" + ip
+}
+
+// refuse hands an error to the site's error routes, where llm_error says it in
+// the caller's dialect.
+func refuse(r *http.Request, err *llm.Error) error {
+	caddyhttp.SetVar(r.Context(), errorVar, err)
+	return caddyhttp.Error(err.Status(), errors.New(err.Message))
+}
+
+var (
+	_ caddyhttp.MiddlewareHandler = (*RateLimit)(nil)
+	_ caddy.Provisioner           = (*RateLimit)(nil)
+)

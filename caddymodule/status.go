@@ -1,0 +1,67 @@
+package caddymodule
+
+import (
+	"context"
+	"time"
+
+	"github.com/financecommander/tollgate/internal/portal"
+	"github.com/financecommander/tollgate/internal/secret"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// checks are the dependencies that /health and /llm/status report.
+func (e *engine) checks() map[string]func(context.Context) error {
+	checks := map[string]func(context.Context) error{
+		"database": e.db.Ping,
+		"redis":    nil,
+		"spool":    func(context.Context) error { return e.ledger.Admit() },
+	}
+	if client := e.redis; client != nil {
+		checks["redis"] = func(ctx context.Context) error { return client.Ping(ctx).Err() }
+	}
+	return checks
+}
+
+// newPortal makes the portal of one llm_portal handler.
+func (a *App) newPortal() *portal.Handler {
+	e := a.engine
+	_, version := caddy.Version()
+	return portal.New(portal.Options{
+		Version: version, Checks: e.checks(), Specialists: e.specialists, Usage: usageLog{e.db},
+		DevLogin: true, AllowedDomains: a.AllowedDomains,
+		Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher, Logger: a.logger,
+	})
+}
+
+func (e *engine) status(ctx context.Context) Status {
+	s := Status{
+		Providers: []ProviderStatus{}, Dependencies: make(map[string]string),
+		Specialists: len(e.specialists.List()), Prices: e.prices.Version(),
+	}
+	for _, p := range e.providers {
+		s.Providers = append(s.Providers, ProviderStatus{Name: p.Name})
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for name, check := range e.checks() {
+		switch {
+		case check == nil:
+			s.Dependencies[name] = "off"
+		default:
+			s.Dependencies[name] = "ok"
+			if err := check(ctx); err != nil {
+				s.Dependencies[name] = err.Error()
+			}
+		}
+	}
+	s.Spool = e.spoolStatus()
+	return s
+}
+
+func newSecret(text string) secret.Secret {
+	if text == "" {
+		return secret.Secret{}
+	}
+	return secret.New(text)
+}
