@@ -25,6 +25,7 @@ import (
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/specialist"
+	"github.com/financecommander/tollgate/internal/usage"
 )
 
 // maxBody bounds the bodies this package reads itself; the longest is a
@@ -54,7 +55,7 @@ type Options struct {
 	Checks map[string]func(context.Context) error
 
 	Specialists Specialists
-	Usage       UsageLog
+	Usage       usage.Lister // the database
 	// Chat serves POST /chat/send and /chat/stream; nil: there are none.
 	Chat http.Handler
 

@@ -2,58 +2,17 @@ package portal
 
 import (
 	"cmp"
-	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/usage"
 	"github.com/financecommander/tollgate/pricing"
 )
-
-// The number of rows in one answer of /usage/logs.
-const (
-	defaultRows = 50
-	maxRows     = 1000
-)
-
-// UsageFilter says which rows of the usage log are asked for. Empty fields do
-// not restrict.
-type UsageFilter struct {
-	UserHash     string
-	SpecialistID string
-	Model        string
-	From, To     time.Time // From <= timestamp < To
-	Before       string    // cursor: the next of an earlier page
-	Limit        int
-}
-
-// UsageRow is one row as the API shows it.
-type UsageRow struct {
-	ID             string
-	Timestamp      time.Time
-	UserHash       string
-	UserEmailHash  string
-	SpecialistID   string
-	SpecialistName string
-	Provider       string
-	Model          string
-	InputTokens    int64
-	OutputTokens   int64
-	Cost           pricing.Money
-	LatencyMS      int64
-	Success        bool
-}
-
-// UsageLog reads the usage log.
-type UsageLog interface {
-	// List gives rows, newest first, and the cursor of the page that follows
-	// ("" when there is none). A cursor that it did not make is an error of type
-	// *llm.Error.
-	List(context.Context, UsageFilter) (rows []UsageRow, next string, err error)
-}
 
 // usageRow is a row in the API's JSON. The two costs are one number under the
 // names that two generations of clients know.
@@ -94,59 +53,62 @@ func (h *Handler) usageLogs(w http.ResponseWriter, r *http.Request, p *identity.
 		}
 		filter.UserHash = p.UserHash
 	}
-	rows, next, err := h.o.Usage.List(r.Context(), filter)
+	records, err := usage.List(r.Context(), h.o.Usage, filter)
+	if errors.Is(err, usage.ErrBadCursor) {
+		return unprocessable("before", `must be the "next" of an earlier answer`)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("read the usage log: %w", err)
 	}
-	page := usagePage{Logs: make([]usageRow, len(rows))}
-	for i := range rows {
-		page.Logs[i] = rowOf(&rows[i])
+	page := usagePage{Logs: make([]usageRow, len(records.Records))}
+	for i := range records.Records {
+		page.Logs[i] = rowOf(&records.Records[i])
 	}
-	if next != "" {
-		page.Next = &next
+	if records.Next != "" {
+		page.Next = &records.Next
 	}
 	return writeJSON(w, page)
 }
 
-func rowOf(row *UsageRow) usageRow {
+func rowOf(r *usage.Record) usageRow {
 	return usageRow{
-		ID:             row.ID,
-		Timestamp:      row.Timestamp.UTC(),
-		UserHash:       row.UserHash,
-		UserEmailHash:  row.UserEmailHash,
-		SpecialistID:   row.SpecialistID,
-		SpecialistName: row.SpecialistName,
-		Provider:       row.Provider,
-		Model:          row.Model,
-		InputTokens:    row.InputTokens,
-		OutputTokens:   row.OutputTokens,
-		CostUSD:        row.Cost,
-		EstimatedCost:  row.Cost,
-		LatencyMS:      row.LatencyMS,
-		Success:        row.Success,
+		ID:             r.ID.String(),
+		Timestamp:      r.Timestamp.UTC(),
+		UserHash:       r.UserHash,
+		UserEmailHash:  r.UserEmailHash,
+		SpecialistID:   r.SpecialistID,
+		SpecialistName: r.SpecialistName,
+		Provider:       r.Provider,
+		Model:          r.Model,
+		InputTokens:    r.InputTokens,
+		OutputTokens:   r.OutputTokens,
+		CostUSD:        r.Cost,
+		EstimatedCost:  r.Cost,
+		LatencyMS:      r.Latency.Round(time.Millisecond).Milliseconds(),
+		Success:        r.Success,
 	}
 }
 
-func readUsageFilter(rawQuery string) (UsageFilter, error) {
+func readUsageFilter(rawQuery string) (usage.Filter, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return UsageFilter{}, unprocessable("query", "is not a valid query string")
+		return usage.Filter{}, unprocessable("query", "is not a valid query string")
 	}
-	filter := UsageFilter{
+	filter := usage.Filter{
 		UserHash:     query.Get("user_hash"),
 		SpecialistID: query.Get("specialist_id"),
 		Model:        query.Get("model"),
 		Before:       query.Get("before"),
 	}
-	filter.Limit, err = strconv.Atoi(cmp.Or(query.Get("limit"), strconv.Itoa(defaultRows)))
-	if err != nil || filter.Limit < 1 || filter.Limit > maxRows {
-		return UsageFilter{}, unprocessable("limit", "must be 1 to "+strconv.Itoa(maxRows))
+	filter.Limit, err = strconv.Atoi(cmp.Or(query.Get("limit"), strconv.Itoa(usage.DefaultLimit)))
+	if err != nil || filter.Limit < 1 || filter.Limit > usage.MaxLimit {
+		return usage.Filter{}, unprocessable("limit", "must be 1 to "+strconv.Itoa(usage.MaxLimit))
 	}
 	if filter.From, err = readTime(query, "from"); err != nil {
-		return UsageFilter{}, err
+		return usage.Filter{}, err
 	}
 	if filter.To, err = readTime(query, "to"); err != nil {
-		return UsageFilter{}, err
+		return usage.Filter{}, err
 	}
 	return filter, nil
 }

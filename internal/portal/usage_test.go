@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
-	"strconv"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/usage"
 	"github.com/financecommander/tollgate/pricing"
 )
 
@@ -22,58 +25,58 @@ func quote(t *testing.T, s string) string {
 	return string(b)
 }
 
-// usageFake is a usage log in memory; its cursor is the index of the next row.
+// usageFake is a usage log in memory.
 type usageFake struct {
-	rows  []UsageRow
-	err   error
-	asked UsageFilter
+	records []*usage.Record // newest first
+	err     error
+	asked   database.UsageFilter
 }
 
 func newUsageFake() *usageFake {
-	at := time.Date(2026, 11, 22, 10, 0, 0, 123456000, time.FixedZone("CET", 3600))
-	cost, _ := pricing.ParseUSD("0.0075")
-	row := UsageRow{
-		ID: "0195", Timestamp: at, UserHash: aliceHash, UserEmailHash: aliceHash,
-		SpecialistID: "code-reviewer", SpecialistName: "Code Reviewer", Provider: "openai", Model: "gpt-4o",
-		InputTokens: 1000, OutputTokens: 500, Cost: cost, LatencyMS: 321, Success: true,
+	newest := time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.FixedZone("CET", 3600))
+	f := &usageFake{}
+	for i, user := range []string{aliceHash, bobHash, aliceHash} {
+		r := usage.NewRecord(newest.Add(-time.Duration(i) * time.Second))
+		r.UserHash, r.UserEmailHash = user, user
+		r.SpecialistID, r.SpecialistName, r.Provider, r.Model = "code-reviewer", "Code Reviewer", "openai", "gpt-4o"
+		r.InputTokens, r.OutputTokens, r.UsageSource = 1000, 500, llm.UsageProvider
+		r.Cost, _ = pricing.ParseUSD("0.0075")
+		r.Latency, r.Success = 321*time.Millisecond, true
+		f.records = append(f.records, r)
 	}
-	other := row
-	other.ID, other.UserHash, other.UserEmailHash = "0194", bobHash, ""
-	other.Cost, other.Success = 1, false
-	return &usageFake{rows: []UsageRow{row, other, row}}
+	f.records[1].UserEmailHash, f.records[1].Cost, f.records[1].Success = "", 1, false
+	return f
 }
 
-func (f *usageFake) List(_ context.Context, filter UsageFilter) ([]UsageRow, string, error) {
+func (f *usageFake) ListUsage(_ context.Context, filter database.UsageFilter) ([]string, error) {
 	f.asked = filter
 	if f.err != nil {
-		return nil, "", f.err
+		return nil, f.err
 	}
-	start, _ := strconv.Atoi(filter.Before)
-	var found []UsageRow
-	for i, row := range f.rows[start:] {
-		if filter.UserHash != "" && row.UserHash != filter.UserHash {
-			continue
+	var found []string
+	for _, r := range f.records {
+		mine := filter.UserHash == "" || r.UserHash == filter.UserHash
+		follows := filter.BeforeID == "" || r.Timestamp.Before(filter.BeforeTime)
+		if mine && follows && len(found) < filter.Limit {
+			found = append(found, string(r.AppendJSON(nil)))
 		}
-		if len(found) == filter.Limit {
-			return found, strconv.Itoa(start + i), nil
-		}
-		found = append(found, row)
 	}
-	return found, "", nil
+	return found, nil
 }
 
 func TestUsageRowsAreExact(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, nil)
+	log := newUsageFake()
+	h := newHandler(t, func(o *Options) { o.Usage = log })
 	w := call(h, admin, "GET", "/usage/logs?limit=2", "")
-	object(t, w, 200)
+	next := object(t, w, 200)["next"].(string)
 	const hashes = `"user_hash":"` + aliceHash + `","user_email_hash":"` + aliceHash + `"`
 	require.Equal(t, `{"logs":[`+
-		`{"id":"0195","timestamp":"2026-11-22T09:00:00.123456Z",`+hashes+`,"specialist_id":"code-reviewer","specialist_name":"Code Reviewer","provider":"openai","model":"gpt-4o","input_tokens":1000,"output_tokens":500,"cost_usd":0.0075,"estimated_cost_usd":0.0075,"latency_ms":321,"success":true},`+
-		`{"id":"0194","timestamp":"2026-11-22T09:00:00.123456Z","user_hash":"`+bobHash+`","user_email_hash":"","specialist_id":"code-reviewer","specialist_name":"Code Reviewer","provider":"openai","model":"gpt-4o","input_tokens":1000,"output_tokens":500,"cost_usd":0.000000000001,"estimated_cost_usd":0.000000000001,"latency_ms":321,"success":false}`+
-		`],"next":"2"}`+"\n", w.Body.String())
-	w = call(h, admin, "GET", "/usage/logs/?limit=2&before=2", "")
-	answer := object(t, w, 200)
+		`{"id":"`+log.records[0].ID.String()+`","timestamp":"2026-11-22T09:00:00.123456Z",`+hashes+`,"specialist_id":"code-reviewer","specialist_name":"Code Reviewer","provider":"openai","model":"gpt-4o","input_tokens":1000,"output_tokens":500,"cost_usd":0.0075,"estimated_cost_usd":0.0075,"latency_ms":321,"success":true},`+
+		`{"id":"`+log.records[1].ID.String()+`","timestamp":"2026-11-22T08:59:59.123456Z","user_hash":"`+bobHash+`","user_email_hash":"","specialist_id":"code-reviewer","specialist_name":"Code Reviewer","provider":"openai","model":"gpt-4o","input_tokens":1000,"output_tokens":500,"cost_usd":0.000000000001,"estimated_cost_usd":0.000000000001,"latency_ms":321,"success":false}`+
+		`],"next":"`+next+`"}`+"\n", w.Body.String())
+
+	answer := object(t, call(h, admin, "GET", "/usage/logs/?limit=2&before="+url.QueryEscape(next), ""), 200)
 	require.Len(t, answer["logs"], 1)
 	require.Contains(t, answer, "next")
 	require.Nil(t, answer["next"])
@@ -84,7 +87,7 @@ func TestRowsOfOthersAreInvisible(t *testing.T) {
 	log := newUsageFake()
 	h := newHandler(t, func(o *Options) { o.Usage = log })
 	for _, query := range []string{
-		"", "?user_hash=", "?user_hash=" + aliceHash, "?model=gpt-4o", "?limit=1000", "?before=1", "?user_hash=" + aliceHash + "&user_hash=" + bobHash,
+		"", "?user_hash=", "?user_hash=" + aliceHash, "?model=gpt-4o", "?limit=1000", "?user_hash=" + aliceHash + "&user_hash=" + bobHash,
 	} {
 		w := call(h, alice, "GET", "/usage/logs"+query, "")
 		object(t, w, 200)
@@ -93,7 +96,7 @@ func TestRowsOfOthersAreInvisible(t *testing.T) {
 	}
 	requireProblem(t, call(h, alice, "GET", "/usage/logs?user_hash="+bobHash, ""), 403)
 
-	log.rows = nil
+	log.records = nil
 	require.JSONEq(t, `{"logs":[],"next":null}`, call(h, alice, "GET", "/usage/logs", "").Body.String())
 
 	nobody := &identity.Principal{Subject: "x"}
@@ -105,17 +108,18 @@ func TestUsageFilters(t *testing.T) {
 	log := newUsageFake()
 	h := newHandler(t, func(o *Options) { o.Usage = log })
 	query := url.Values{
-		"limit": {"7"}, "before": {"0"}, "user_hash": {aliceHash}, "specialist_id": {"code-reviewer"}, "model": {"gpt-4o"},
+		"limit": {"7"}, "before": {"1700000000000000.0190163d-8694-739b-aea5-966c26f8ad91"}, "user_hash": {aliceHash}, "specialist_id": {"code-reviewer"}, "model": {"gpt-4o"},
 		"from": {"2026-11-01"}, "to": {"2026-11-22T10:30:00+01:00"}, "unknown": {"ignored"},
 	}
 	object(t, call(h, admin, "GET", "/usage/logs?"+query.Encode(), ""), 200)
-	require.Equal(t, UsageFilter{
-		UserHash: aliceHash, SpecialistID: "code-reviewer", Model: "gpt-4o", Before: "0", Limit: 7,
+	require.Equal(t, database.UsageFilter{
+		UserHash: aliceHash, SpecialistID: "code-reviewer", Model: "gpt-4o", Limit: 8, // one more than shown, for next
+		BeforeTime: time.Unix(1700000000, 0).UTC(), BeforeID: "0190163d-8694-739b-aea5-966c26f8ad91",
 		From: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC),
 	}, log.asked)
 
 	object(t, call(h, admin, "GET", "/usage/logs", ""), 200)
-	require.Equal(t, UsageFilter{Limit: 50}, log.asked, "an admin sees all rows")
+	require.Equal(t, database.UsageFilter{Limit: 51}, log.asked, "an admin sees all rows")
 }
 
 func TestBadUsageQueries(t *testing.T) {
@@ -124,6 +128,7 @@ func TestBadUsageQueries(t *testing.T) {
 	for query, field := range map[string]string{
 		"limit=0": "limit", "limit=-1": "limit", "limit=1001": "limit", "limit=ten": "limit", "limit=1e2": "limit",
 		"from=yesterday": "from", "from=2026-13-01": "from", "to=1700000000": "to", "limit=%zz": "query",
+		"before=1": "before", "before=1.x": "before",
 	} {
 		details := requireProblem(t, call(h, alice, "GET", "/usage/logs?"+query, ""), 422)["details"]
 		require.Contains(t, details, field, query)
@@ -136,4 +141,38 @@ func TestUsageLogOutageIsNotTold(t *testing.T) {
 	w := call(h, alice, "GET", "/usage/logs", "")
 	requireProblem(t, w, 500)
 	require.NotContains(t, w.Body.String(), "password")
+}
+
+// TestPagesOfARealLog walks a log in SQLite page by page.
+func TestPagesOfARealLog(t *testing.T) {
+	t.Parallel()
+	db, err := database.Open("sqlite:///"+filepath.Join(t.TempDir(), "test.db"), database.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	records, err := json.Marshal(newUsageFake().records)
+	require.NoError(t, err)
+	_, err = db.InsertUsage(t.Context(), records)
+	require.NoError(t, err)
+
+	h := newHandler(t, func(o *Options) { o.Usage = db })
+	walk := func(p *identity.Principal) (pages int, users []any) {
+		for next := ""; ; pages++ {
+			answer := object(t, call(h, p, "GET", "/usage/logs?limit=1&before="+url.QueryEscape(next), ""), 200)
+			for _, row := range answer["logs"].([]any) {
+				users = append(users, row.(map[string]any)["user_hash"])
+			}
+			if answer["next"] == nil {
+				return pages + 1, users
+			}
+			next = answer["next"].(string)
+		}
+	}
+	pages, users := walk(admin)
+	require.Equal(t, 3, pages)
+	require.Equal(t, []any{aliceHash, bobHash, aliceHash}, users)
+	pages, users = walk(alice)
+	require.Equal(t, 2, pages)
+	require.Equal(t, []any{aliceHash, aliceHash}, users)
 }
