@@ -28,7 +28,7 @@ func (a *App) newPortal() *portal.Handler {
 	e := a.engine
 	_, version := caddy.Version()
 	return portal.New(portal.Options{
-		Version: version, Checks: e.checks(), Specialists: e.specialists, Usage: usageLog{e.db},
+		Version: version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db,
 		DevLogin: true, AllowedDomains: a.AllowedDomains,
 		Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher, Logger: a.logger,
 	})
