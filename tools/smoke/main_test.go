@@ -18,10 +18,11 @@ func TestConfigured(t *testing.T) {
 }
 
 func TestChatAndRows(t *testing.T) {
+	var token string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/v1/chat/completions":
-			require.Equal(t, "Bearer token", r.Header.Get("Authorization"))
+			token = r.Header.Get("Authorization")
 			w.Write([]byte(`{"choices":[{"message":{"content":"hello"}}]}`))
 		case "/usage/logs":
 			w.Write([]byte(`{"logs":[{"id":"1"}],"next":null}`))
@@ -32,6 +33,7 @@ func TestChatAndRows(t *testing.T) {
 	answer, err := g.chat(t.Context(), targets[0])
 	require.NoError(t, err)
 	require.Equal(t, "hello", answer)
+	require.Equal(t, "Bearer token", token)
 	rows, err := g.rows(t.Context(), 1)
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
