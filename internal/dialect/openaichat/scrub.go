@@ -49,7 +49,7 @@ func scrub(text string, limit int) string {
 		}
 		return r
 	}, text)
-	return cut(strings.TrimSpace(text), limit)
+	return strings.TrimSpace(cut(text, limit))
 }
 
 // cut shortens text to limit bytes without breaking a character.
