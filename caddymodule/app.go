@@ -194,7 +194,10 @@ func resolveSecret(option, text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, true, false)
+	// An unreadable file looks empty to the replacer; a secret that was meant
+	// to be there must not become "not set".
+	needed := strings.Contains(text, "{file.")
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(text, needed, true)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", option, err)
 	}

@@ -9,3 +9,6 @@
 //	admin routes                            admin.api.llm: GET /llm/status
 //	shorthand directive for the usual site  llm_gateway
 package caddymodule
+
+// Version is Tollgate's version, as /health says it.
+const Version = "0.1.0"

@@ -50,18 +50,14 @@ type engine struct {
 
 // newEngine opens everything without asking the network anything. Where it
 // fails it lets go of what it had.
-func (a *App) newEngine(ctx caddy.Context) (e *engine, err error) {
-	e = &engine{app: a, logger: a.logger, cancel: func() {}}
+func (a *App) newEngine(ctx caddy.Context) (*engine, error) {
+	e := &engine{app: a, logger: a.logger, cancel: func() {}}
 	e.lease = newLease(e.close)
-	defer func() {
-		if err != nil {
-			e.lease.leave()
-		}
-	}()
 	for _, step := range []func(caddy.Context) error{
 		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openProviders, e.openSpecialists,
 	} {
 		if err := step(ctx); err != nil {
+			e.lease.leave()
 			return nil, err
 		}
 	}

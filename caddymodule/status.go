@@ -6,8 +6,6 @@ import (
 
 	"github.com/financecommander/tollgate/internal/portal"
 	"github.com/financecommander/tollgate/internal/secret"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // checks are the dependencies that /health and /llm/status report.
@@ -26,9 +24,8 @@ func (e *engine) checks() map[string]func(context.Context) error {
 // newPortal makes the portal of one llm_portal handler.
 func (a *App) newPortal() *portal.Handler {
 	e := a.engine
-	_, version := caddy.Version()
 	return portal.New(portal.Options{
-		Version: version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db,
+		Version: Version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db,
 		DevLogin: true, AllowedDomains: a.AllowedDomains,
 		Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher, Logger: a.logger,
 	})
