@@ -384,4 +384,3 @@ func size(d *caddyfile.Dispenser, to *int64) error {
 	*to = int64(value)
 	return nil
 }
-

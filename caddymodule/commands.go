@@ -213,4 +213,3 @@ func commandPrices(flags caddycmd.Flags) (int, error) {
 	}
 	return caddy.ExitCodeSuccess, out.Flush()
 }
-

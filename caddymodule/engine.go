@@ -229,4 +229,3 @@ func (e *engine) close() {
 		e.logger.Error("closing a retired configuration's resources", slog.Any("error", err))
 	}
 }
-

@@ -35,7 +35,7 @@ const userAgent = "Tollgate"
 type attempt struct {
 	target     *target
 	meter      dialect.Meter
-	askedUsage bool // usage in the stream is our wish, not the caller's
+	askedUsage bool          // usage in the stream is our wish, not the caller's
 	firstToken time.Duration // from the call's arrival; 0: none yet
 	latency    time.Duration // set when settled
 	status     int           // the upstream's; 0: none
