@@ -26,13 +26,13 @@ var secrets = []struct {
 	{regexp.MustCompile(`(https?://[^\s?#"'<>]*)[?#][^\s"'<>]*`), "$1"},
 	{regexp.MustCompile(`(?i)\bbearer\s+\S+`), redacted},
 	{regexp.MustCompile(`[\w.+%-]+@[\w-]+(\.[\w-]+)+`), redacted},
+	{regexp.MustCompile(`[\w-]*\*{3,}[\w-]*`), redacted}, // a key masked by the provider
+	{regexp.MustCompile(`\b(sk|pk|rk|gsk|xai|csk|hf|r8|pplx|nvapi|tgp|fw|sess|key)[-_][\w*-]{6,}`), redacted},
 	{regexp.MustCompile(`\b(org|proj|acct)[-_]\w+`), redacted},
 	{regexp.MustCompile(`\buser-\w{12,}`), redacted},
 	{regexp.MustCompile(`\beyJ[\w-]{8,}(\.[\w-]+)*`), redacted}, // a JWT
-	{regexp.MustCompile(`\b(sk|pk|rk|gsk|xai|csk|hf|r8|pplx|nvapi|tgp|fw|sess|key)[-_][\w*-]{6,}`), redacted},
-	{regexp.MustCompile(`\bAIza[\w-]{10,}`), redacted}, // Google's
+	{regexp.MustCompile(`\bAIza[\w-]{10,}`), redacted},          // Google's
 	{regexp.MustCompile(`\b[A-Za-z0-9]{28,}\b`), redacted},
-	{regexp.MustCompile(`[\w-]*\*{3,}[\w-]*`), redacted}, // a key masked by the provider
 }
 
 // scrub makes text of an upstream fit for a caller, and at most limit bytes
