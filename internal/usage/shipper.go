@@ -227,6 +227,8 @@ func (s *shipper) finish(ctx context.Context) error {
 	for len(s.spool.queue) > 0 {
 		if err := s.shipFirst(ctx); err != nil {
 			s.stats.fail(err)
+			s.config.Logger.WarnContext(ctx, "usage records stay in the spool for the next start",
+				slog.Int64("records", s.records.Load()), slog.Any("error", err))
 			return fmt.Errorf("%d usage records stay in the spool for the next start: %w", s.records.Load(), err)
 		}
 	}
