@@ -104,27 +104,17 @@ func (s *Scanner) Members(yield func(name []byte) bool) {
 	if !s.enter('{') {
 		return
 	}
-	defer s.leave()
-	if s.peek() == '}' {
-		s.pos++
-		return
-	}
-	for {
+	for more := s.first('}'); more; more = s.comma('}') {
 		name := s.name()
-		if s.err != nil {
-			return
-		}
 		at := s.pos
-		if !yield(name) {
+		if s.err != nil || !yield(name) {
 			return
 		}
 		if s.pos == at {
 			s.Skip()
 		}
-		if !s.comma('}') {
-			return
-		}
 	}
+	s.depth--
 }
 
 // Elements loops over an array's elements. A value that is no array is skipped.
@@ -133,12 +123,7 @@ func (s *Scanner) Elements(yield func() bool) {
 	if !s.enter('[') {
 		return
 	}
-	defer s.leave()
-	if s.peek() == ']' {
-		s.pos++
-		return
-	}
-	for {
+	for more := s.first(']'); more; more = s.comma(']') {
 		at := s.Pos()
 		if !yield() {
 			return
@@ -146,10 +131,8 @@ func (s *Scanner) Elements(yield func() bool) {
 		if s.pos == at {
 			s.Skip()
 		}
-		if !s.comma(']') {
-			return
-		}
 	}
+	s.depth--
 }
 
 // Skip takes the next value and returns its bytes as they stand.
@@ -231,18 +214,23 @@ func AppendQuote[S string | []byte](dst []byte, text S) []byte {
 // name takes a member's name and its colon. The result lasts as long as the
 // source, or for ever where the name had escapes.
 func (s *Scanner) name() []byte {
+	start := s.Pos()
 	if s.peek() != '"' {
-		s.fail(s.pos, "expected a member's name")
+		s.fail(start, reasonName)
 		return nil
 	}
-	name := s.Skip()
-	if bytes.IndexByte(name, '\\') >= 0 {
-		name = AppendText(nil, name)
-	} else if name != nil {
-		name = name[1 : len(name)-1]
+	end, reason := skipString(s.src, start)
+	if reason != "" {
+		s.fail(end, reason)
+		return nil
 	}
+	name := s.src[start+1 : end-1]
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name = AppendText(nil, s.src[start:end])
+	}
+	s.pos = end
 	if s.peek() != ':' {
-		s.fail(s.pos, "expected a colon")
+		s.fail(s.pos, reasonColon)
 		return nil
 	}
 	s.pos++
@@ -265,7 +253,14 @@ func (s *Scanner) enter(bracket byte) bool {
 	return true
 }
 
-func (s *Scanner) leave() { s.depth-- }
+// first says whether anything is before the closing bracket, which it takes.
+func (s *Scanner) first(bracket byte) (more bool) {
+	if s.peek() != bracket {
+		return true
+	}
+	s.pos++
+	return false
+}
 
 // comma takes the comma between two values, or the closing bracket.
 func (s *Scanner) comma(bracket byte) (more bool) {
@@ -283,6 +278,13 @@ func (s *Scanner) comma(bracket byte) (more bool) {
 
 // peek skips white space and returns the next byte; 0 at the end.
 func (s *Scanner) peek() byte {
+	if s.pos < len(s.src) && s.src[s.pos] > ' ' {
+		return s.src[s.pos]
+	}
+	return s.peekPastSpace()
+}
+
+func (s *Scanner) peekPastSpace() byte {
 	s.pos = skipSpace(s.src, s.pos)
 	if s.pos < len(s.src) {
 		return s.src[s.pos]

@@ -1,10 +1,15 @@
 package jsonedit
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 const (
 	reasonComma  = "expected a comma or a closing bracket"
 	reasonDepth  = "nested too deep"
+	reasonName   = "expected a member's name"
+	reasonColon  = "expected a colon"
 	reasonValue  = "expected a value"
 	reasonString = "invalid character in a string"
 	reasonEscape = "invalid escape in a string"
@@ -48,13 +53,13 @@ func skipObject(src []byte, i, depth int) (end int, reason string) {
 	}
 	for {
 		if i >= len(src) || src[i] != '"' {
-			return i, "expected a member's name"
+			return i, reasonName
 		}
 		if i, reason = skipString(src, i); reason != "" {
 			return i, reason
 		}
 		if i = skipSpace(src, i); i >= len(src) || src[i] != ':' {
-			return i, "expected a colon"
+			return i, reasonColon
 		}
 		i = skipSpace(src, i+1)
 		if i, reason = skipValue(src, i, depth); reason != "" {
@@ -94,15 +99,20 @@ func skipArray(src []byte, i, depth int) (end int, reason string) {
 	}
 }
 
-// skipString goes over eight bytes at a time where none of them is special.
+// skipString looks at eight bytes at a time.
 func skipString(src []byte, i int) (end int, reason string) {
 	i++
 	for {
-		for i+8 <= len(src) && !hasSpecial(binary.LittleEndian.Uint64(src[i:])) {
+		for i+8 <= len(src) {
+			found := special(binary.LittleEndian.Uint64(src[i:]))
+			if found != 0 {
+				i += bits.TrailingZeros64(found) / 8
+				break
+			}
 			i += 8
 		}
 		for i < len(src) && src[i] >= ' ' && src[i] != '"' && src[i] != '\\' {
-			i++
+			i++ // the last few bytes of src
 		}
 		switch {
 		case i >= len(src):
@@ -118,18 +128,18 @@ func skipString(src []byte, i int) (end int, reason string) {
 	}
 }
 
-// hasSpecial says whether one of eight bytes is a quote, a backslash or a
-// control character. Each term sets the top bit of a byte that matches; bytes
-// above 0x7F never do, since their top bit is masked out. A borrow can only
-// come from a byte that matched, so a false hit needs a true one beside it.
-func hasSpecial(x uint64) bool {
+// special sets the top bit of those of eight bytes that are a quote, a
+// backslash or a control character. Each of the three terms is the usual test
+// for bytes below n, (x-n)&^x; bytes above 0x7F never pass it. A borrow may also
+// mark a byte above one that passed, so only the lowest mark is sure.
+func special(x uint64) uint64 {
 	const (
 		ones = 0x0101010101010101
 		tops = 0x8080808080808080
 	)
 	quote := x ^ ones*'"'
 	slash := x ^ ones*'\\'
-	return ((quote-ones)&^quote|(slash-ones)&^slash|(x-ones*' ')&^x)&tops != 0
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*' ')&^x) & tops
 }
 
 func skipEscape(src []byte, i int) (end int, reason string) {
