@@ -153,7 +153,12 @@ func (g *gateway) memory() (m memory, err error) {
 	return m, err
 }
 
-// profile records where the CPU time goes for the given time and returns pprof's table of the 25 largest.
+// profiledPackages are the ones a profile's second table charges: time spent in the runtime, in system calls or in other
+// libraries goes to the nearest caller among these.
+const profiledPackages = `financecommander/tollgate|caddyserver/caddy|redis/go-redis|jackc/pgx|gorm\.io|net/http\.|prometheus`
+
+// profile records where the CPU time goes for the given time and returns two tables of pprof: the 25 functions that used most
+// themselves, and the 25 that caused most, among profiledPackages.
 func (g *gateway) profile(d time.Duration, binary, dir string) (string, error) {
 	content, err := g.fetch(fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(d.Seconds()))))
 	if err != nil {
@@ -163,11 +168,16 @@ func (g *gateway) profile(d time.Duration, binary, dir string) (string, error) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "tool", "pprof", "-top", "-nodecount=25", binary, path).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("pprof: %w: %s", err, out)
+	var tables strings.Builder
+	for _, option := range []string{"-flat", "-show=" + profiledPackages} {
+		out, err := exec.Command("go", "tool", "pprof", "-top", "-nodecount=25", option, binary, path).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("pprof: %w: %s", err, out)
+		}
+		_, rows, _ := strings.Cut(string(out), "Duration: ")
+		tables.WriteString(rows + "\n")
 	}
-	return string(out), nil
+	return tables.String(), nil
 }
 
 // fetch reads a page of Caddy's admin endpoint.
