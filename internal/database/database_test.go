@@ -520,3 +520,42 @@ func TestSpecialists(t *testing.T) {
 		require.False(t, seeded, "what was deleted stays deleted")
 	})
 }
+
+// A PgBouncer in transaction mode hands each statement to another connection, so
+// statements cannot be prepared; these modes of pgx do without.
+func TestPostgresWithoutPreparedStatements(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			db := migrated(t, testenv.Postgres(t)+"&default_query_exec_mode="+mode)
+			n, err := db.InsertUsage(t.Context(), array(usageRecord(1, day, `,"request_id":"it's"`)))
+			require.NoError(t, err)
+			require.EqualValues(t, 1, n)
+			rows, err := db.ListUsage(t.Context(), UsageFilter{From: day, BeforeTime: day.Add(1), BeforeID: "0193a5b0-0000-7000-8000-000000000009", Limit: 5})
+			require.NoError(t, err)
+			require.Len(t, rows, 1)
+			require.NoError(t, db.RejectUsage(t.Context(), []byte("x"), "y"))
+			_, err = db.SeedSpecialists(t.Context(), []Specialist{{ID: "a", Name: "A"}})
+			require.NoError(t, err)
+		})
+	}
+}
+
+// The newest page must come from an index, whichever filter is on.
+func TestListUsageNeedsNoSort(t *testing.T) {
+	t.Parallel()
+	db := migrated(t, testenv.Postgres(t))
+	require.NoError(t, db.gorm.Exec(`INSERT INTO usage_logs
+		(id, "timestamp", request_id, user_hash, user_email_hash, specialist_id, specialist_name, provider, model, response_model, dialect,
+		stream, input_tokens, output_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens,
+		audio_output_tokens, image_input_tokens, image_output_tokens, usage_source, cost_picodollars, priced, price_version, latency_ms,
+		attempt, upstream_status, status, success, finish_reason, error_cause)
+		SELECT gen_random_uuid(), now() - n * interval '1 second', '', 'u' || n % 100, '', '', '', '', '', '', '', false, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		'provider', 0, true, '', 0, 1, 0, 0, true, '', '' FROM generate_series(1, 20000) n`).Error)
+	require.NoError(t, db.gorm.Exec("ANALYZE usage_logs").Error)
+	for _, where := range []string{"true", "user_hash = 'u1'"} {
+		plan := strings.Join(column(t, db, `EXPLAIN SELECT * FROM usage_logs WHERE `+where+` ORDER BY "timestamp" DESC, id DESC LIMIT 50`), "\n")
+		require.NotContains(t, plan, "Seq Scan on usage_logs_20", where)
+	}
+}

@@ -121,7 +121,8 @@ func TestConcurrentAppendsAllArriveOnce(t *testing.T) {
 	require.Len(t, store.rows, writers*each)
 	for _, written := range ids {
 		for _, id := range written {
-			require.Contains(t, store.rows, id)
+			_, there := store.rows[id] // require.Contains would look at every row
+			require.True(t, there)
 		}
 	}
 	stats := l.Stats()
@@ -160,7 +161,7 @@ func TestOutage(t *testing.T) {
 		rows, _ := store.count()
 		require.Equal(t, 600, rows)
 		require.Contains(t, log.String(), "shipped again")
-		require.Contains(t, log.String(), "records=1 ") // of the sealed segment
+		require.Contains(t, log.String(), "records=600 outage=")
 		require.Zero(t, l.Stats().Records)
 	})
 }
@@ -234,7 +235,6 @@ func TestTheSpoolIsBounded(t *testing.T) {
 
 	store.set(func(f *fakeStore) { f.down = false })
 	require.Eventually(t, func() bool { return l.Flush(t.Context()) == nil && l.Admit() == nil }, 5*time.Second, time.Millisecond)
-	require.NoError(t, l.Flush(t.Context()))
 	require.Len(t, store.rows, 20)
 	require.Zero(t, l.Stats().Bytes)
 	mustAppend(t, l, 1)

@@ -67,38 +67,44 @@ func (s *shipper) run(ctx context.Context) error {
 	}
 }
 
-// shipUnlessWaiting ships, or during the pause after a failure only keeps the
-// open segment from growing without end.
+// shipUnlessWaiting ships, unless it is the pause after a failure. While the
+// database is down the open segment goes on being written, and is sealed when it
+// is large: an outage of hours must not leave tens of thousands of small ones.
 func (s *shipper) shipUnlessWaiting(ctx context.Context) {
-	if time.Now().Before(s.retryAt) {
-		_ = s.rotate(maxSegmentBytes) // logged
-		return
+	_ = s.rotate(maxSegmentBytes) // logged, as the next
+	if !time.Now().Before(s.retryAt) {
+		_ = s.shipAll(ctx)
 	}
-	_ = s.shipAll(ctx) // logged
 }
 
 // shipAll ships everything that was there when it began.
 func (s *shipper) shipAll(ctx context.Context) error {
+	if err := s.shipQueue(ctx); err != nil {
+		return err
+	}
 	if err := s.rotate(1); err != nil {
 		return err
 	}
+	if err := s.shipQueue(ctx); err != nil {
+		return err
+	}
+	s.recovered(ctx)
+	return nil
+}
+
+func (s *shipper) shipQueue(ctx context.Context) error {
 	for len(s.spool.queue) > 0 {
 		if err := s.shipFirst(ctx); err != nil {
 			s.failed(ctx, err)
 			return err
 		}
 	}
-	s.recovered(ctx)
 	return nil
 }
 
 // rotate seals the open segment if it has at least so many bytes, and opens the
-// next. While older segments wait, small ones are not sealed: an outage of hours
-// would leave tens of thousands.
+// next.
 func (s *shipper) rotate(atLeast int64) error {
-	if len(s.spool.queue) > 0 {
-		atLeast = max(atLeast, maxSegmentBytes)
-	}
 	if s.open.Load().bytes.Load() < atLeast {
 		return nil
 	}
