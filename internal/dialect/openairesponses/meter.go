@@ -182,7 +182,8 @@ func (m *meter) finish(status, reason string, callsTool bool) {
 		if m.reading.Err == nil {
 			m.reading.Err = openaichat.InsideError(nil)
 		}
-	case "cancelled":
+	case "", "in_progress", "queued":
+	default: // "cancelled" is one
 		m.reading.Finish = llm.FinishOther
 	}
 }
