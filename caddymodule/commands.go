@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -158,7 +159,7 @@ func commandMigrate(flags caddycmd.Flags) (int, error) {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	defer db.Close()
-	ctx := caddy.ActiveContext()
+	ctx := context.Background() // an interrupt ends the process; both databases roll back
 	if flags.Bool("status") {
 		pending, err := db.Pending(ctx)
 		if err != nil {
