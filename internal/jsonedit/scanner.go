@@ -137,8 +137,8 @@ func (s *Scanner) Elements(yield func() bool) {
 
 // Skip takes the next value and returns its bytes as they stand.
 func (s *Scanner) Skip() []byte {
-	start := s.Pos()
-	end, reason := skipValue(s.src, s.pos, s.depth)
+	start := skipSpace(s.src, s.pos)
+	end, reason := skipValue(s.src, start, s.depth)
 	if reason != "" {
 		s.fail(end, reason)
 		return nil
@@ -214,28 +214,26 @@ func AppendQuote[S string | []byte](dst []byte, text S) []byte {
 // name takes a member's name and its colon. The result lasts as long as the
 // source, or for ever where the name had escapes.
 func (s *Scanner) name() []byte {
-	start := s.Pos()
-	if s.peek() != '"' {
+	src, start := s.src, skipSpace(s.src, s.pos)
+	if start >= len(src) || src[start] != '"' {
 		s.fail(start, reasonName)
 		return nil
 	}
-	end, reason := skipString(s.src, start)
+	end, escaped, reason := skipString(src, start)
 	if reason != "" {
 		s.fail(end, reason)
 		return nil
 	}
-	name := s.src[start+1 : end-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
-		name = AppendText(nil, s.src[start:end])
-	}
-	s.pos = end
-	if s.peek() != ':' {
-		s.fail(s.pos, reasonColon)
+	colon := skipSpace(src, end)
+	if colon >= len(src) || src[colon] != ':' {
+		s.fail(colon, reasonColon)
 		return nil
 	}
-	s.pos++
-	s.peek()
-	return name
+	s.pos = skipSpace(src, colon+1)
+	if escaped {
+		return AppendText(nil, src[start:end])
+	}
+	return src[start+1 : end-1]
 }
 
 // enter takes an opening bracket, or skips a value that does not begin with it.
@@ -278,13 +276,6 @@ func (s *Scanner) comma(bracket byte) (more bool) {
 
 // peek skips white space and returns the next byte; 0 at the end.
 func (s *Scanner) peek() byte {
-	if s.pos < len(s.src) && s.src[s.pos] > ' ' {
-		return s.src[s.pos]
-	}
-	return s.peekPastSpace()
-}
-
-func (s *Scanner) peekPastSpace() byte {
 	s.pos = skipSpace(s.src, s.pos)
 	if s.pos < len(s.src) {
 		return s.src[s.pos]

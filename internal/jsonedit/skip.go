@@ -26,7 +26,8 @@ func skipValue(src []byte, i, depth int) (end int, reason string) {
 	}
 	switch c := src[i]; {
 	case c == '"':
-		return skipString(src, i)
+		end, _, reason = skipString(src, i)
+		return end, reason
 	case c == '{':
 		return skipObject(src, i, depth+1)
 	case c == '[':
@@ -55,7 +56,7 @@ func skipObject(src []byte, i, depth int) (end int, reason string) {
 		if i >= len(src) || src[i] != '"' {
 			return i, reasonName
 		}
-		if i, reason = skipString(src, i); reason != "" {
+		if i, _, reason = skipString(src, i); reason != "" {
 			return i, reason
 		}
 		if i = skipSpace(src, i); i >= len(src) || src[i] != ':' {
@@ -99,8 +100,9 @@ func skipArray(src []byte, i, depth int) (end int, reason string) {
 	}
 }
 
-// skipString looks at eight bytes at a time.
-func skipString(src []byte, i int) (end int, reason string) {
+// skipString looks at eight bytes at a time. It also says whether the string
+// has escapes.
+func skipString(src []byte, i int) (end int, escaped bool, reason string) {
 	i++
 	for {
 		for i+8 <= len(src) {
@@ -116,14 +118,15 @@ func skipString(src []byte, i int) (end int, reason string) {
 		}
 		switch {
 		case i >= len(src):
-			return i, reasonString
+			return i, escaped, reasonString
 		case src[i] == '"':
-			return i + 1, ""
+			return i + 1, escaped, ""
 		case src[i] != '\\':
-			return i, reasonString
+			return i, escaped, reasonString
 		}
+		escaped = true
 		if i, reason = skipEscape(src, i); reason != "" {
-			return i, reason
+			return i, escaped, reason
 		}
 	}
 }

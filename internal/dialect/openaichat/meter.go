@@ -58,7 +58,7 @@ func (m *meter) Body(body []byte) {
 	found := m.read(body, "message")
 	switch {
 	case m.reading.Err != nil:
-	case found.valid && found.answers > 0:
+	case found.valid && found.known:
 		m.done = true
 	default:
 		m.reading.Err = NotUnderstood()
@@ -75,7 +75,8 @@ func (m *meter) Reading() dialect.Reading {
 
 // found is what one chunk or body had in it.
 type found struct {
-	valid   bool
+	valid   bool // it is JSON
+	known   bool // it has the list of answers, be it empty
 	usage   bool
 	answers int // choices, or embeddings
 }
@@ -89,11 +90,13 @@ func (m *meter) read(data []byte, message string) (f found) {
 	for name := range s.Members {
 		switch string(name) {
 		case "choices":
+			f.known = s.Kind() == jsonedit.KindArray
 			for range s.Elements {
 				f.answers++
 				m.choice(&s, message)
 			}
 		case "data":
+			f.known = s.Kind() == jsonedit.KindArray
 			for range s.Elements {
 				f.answers++
 			}

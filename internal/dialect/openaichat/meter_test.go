@@ -184,6 +184,7 @@ func TestBodies(t *testing.T) {
 	}{
 		"good":        {upstreamtest.ChatBody("a", "b"), ""},
 		"no usage":    {`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}`, ""},
+		"no choices":  {`{"choices":[],"usage":{"prompt_tokens":5}}`, ""},
 		"html":        {"<html></html>", llm.CauseUpstreamInvalid},
 		"empty":       {"", llm.CauseUpstreamInvalid},
 		"cut":         {upstreamtest.ChatBody("a", "b")[:200], llm.CauseUpstreamInvalid},
