@@ -134,8 +134,11 @@ func (o *Object) Object(name string) (inner Object, ok bool, err error) {
 	if value[0] != '{' {
 		return Object{}, false, &TypeError{name, "an object"}
 	}
-	inner, err = ReadObject(value)
-	return inner, err == nil, err
+	if inner, err = ReadObject(value); err != nil {
+		// All but a name that comes twice was found when this object was read.
+		return Object{}, false, fmt.Errorf("%s: %w", name, err)
+	}
+	return inner, true, nil
 }
 
 // uniqueNames notices names that come twice. Few are compared one by one, many
