@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,16 @@ var forwarded = []string{"Accept", "Idempotency-Key", "Openai-Beta", "Anthropic-
 // among them cookies, the provider's account and its own limits, do not.
 var returned = []string{"Openai-Processing-Ms", "Openai-Version"}
 
-const userAgent = "Tollgate"
+// Header values that are always the same. They are shared by all requests and
+// never changed.
+var (
+	userAgent  = []string{"Tollgate"}
+	jsonType   = []string{"application/json"}
+	streamType = []string{"text/event-stream"}
+	noStore    = []string{"no-store"}
+	noGather   = []string{"no"}
+	isDemo     = []string{"1"}
+)
 
 // attempt is one request to one upstream.
 type attempt struct {
@@ -49,6 +59,10 @@ type attempt struct {
 // broken; an error, that nothing has gone to the caller yet.
 func (ex *exchange) attempt(t *target) *llm.Error {
 	a := &attempt{target: t, meter: ex.codec.NewMeter(), record: usage.NewRecord(time.Now())}
+	body, err := ex.patch(a)
+	if err != nil {
+		return err // no upstream was asked
+	}
 	ex.tried++
 	ex.current = a
 	parent, release := ex.upstreamContext()
@@ -57,7 +71,7 @@ func (ex *exchange) attempt(t *target) *llm.Error {
 	a.watch = watch
 	defer watch.stop()
 
-	resp, err := ex.send(ctx, a)
+	resp, err := ex.send(ctx, a, body)
 	if err == nil {
 		defer resp.Body.Close()
 		a.status = resp.StatusCode
@@ -96,18 +110,15 @@ func (ex *exchange) upstreamContext() (ctx context.Context, release func()) {
 }
 
 // send makes the upstream request and waits for the answer's header.
-func (ex *exchange) send(ctx context.Context, a *attempt) (*http.Response, *llm.Error) {
-	body, err := ex.patch(a)
-	if err != nil {
-		return nil, err
-	}
-	content := newRequestBody(body, ex.body)
+func (ex *exchange) send(ctx context.Context, a *attempt, body []byte) (*http.Response, *llm.Error) {
+	// A transport may read a request's body even after RoundTrip returned.
+	ex.body.keepIfIn(body)
 	request := (&http.Request{
 		Method: http.MethodPost, URL: a.target.endpoint, Host: a.target.endpoint.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: ex.upstreamHeader(a.target),
-		Body:   content, ContentLength: int64(len(body)),
-		GetBody: func() (io.ReadCloser, error) { return newRequestBody(body, ex.body), nil },
+		Body:   requestBody(body), ContentLength: int64(len(body)),
+		GetBody: func() (io.ReadCloser, error) { return requestBody(body), nil },
 	}).WithContext(ctx)
 	a.reached = true
 	resp, failure := a.target.provider.Transport.RoundTrip(request)
@@ -116,6 +127,10 @@ func (ex *exchange) send(ctx context.Context, a *attempt) (*http.Response, *llm.
 	}
 	return resp, nil
 }
+
+// requestBody gives a body of the type that net/http knows to be in memory, so
+// that it goes out in one write with the header.
+func requestBody(content []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(content)) }
 
 // patch makes the body for the target out of the caller's.
 func (ex *exchange) patch(a *attempt) ([]byte, *llm.Error) {
@@ -138,8 +153,8 @@ func (ex *exchange) patch(a *attempt) ([]byte, *llm.Error) {
 
 func (ex *exchange) upstreamHeader(t *target) http.Header {
 	h := make(http.Header, 8)
-	h["Content-Type"] = []string{"application/json"}
-	h["User-Agent"] = []string{userAgent}
+	h["Content-Type"] = jsonType
+	h["User-Agent"] = userAgent
 	for _, name := range ex.g.forward {
 		if values, ok := ex.r.Header[name]; ok {
 			h[name] = values
@@ -199,16 +214,16 @@ func isEventStream(resp *http.Response) bool {
 }
 
 // returnHeader copies what may come back of an upstream's header.
-func (ex *exchange) returnHeader(a *attempt, resp *http.Response, contentType string) {
+func (ex *exchange) returnHeader(a *attempt, resp *http.Response, said answer) {
 	h := ex.w.Header()
 	for _, name := range returned {
 		if values, ok := resp.Header[name]; ok {
 			h[name] = slices.Clip(values)
 		}
 	}
-	h["Content-Type"] = []string{contentType}
-	h["Cache-Control"] = []string{"no-store"}
+	h["Content-Type"] = said.contentType(resp.Header["Content-Type"])
+	h["Cache-Control"] = noStore
 	if a.target.provider.Demo() {
-		h["X-Tollgate-Demo"] = []string{"1"}
+		h["X-Tollgate-Demo"] = isDemo
 	}
 }

@@ -1,19 +1,15 @@
 package gateway
 
 import (
-	"bytes"
 	"io"
 	"sync"
-	"sync/atomic"
 )
 
 // buffer is pooled memory for bodies. Its life begins with newBuffer and ends
-// when everybody who holds it has let go by free; nothing may keep its bytes
-// after that. A transport may read a request's body even after RoundTrip
-// returned, so each upstream request holds the buffer until it closes its body.
+// with free; nothing may keep its bytes after that.
 type buffer struct {
-	b       []byte
-	holders atomic.Int32
+	b    []byte
+	kept bool // somebody may still read the bytes: leave them to the garbage collector
 }
 
 // Buffers larger than keepCapacity are left to the garbage collector, so that
@@ -29,7 +25,6 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 // body of known size is read without growing.
 func newBuffer(size int) *buffer {
 	b := buffers.Get().(*buffer)
-	b.holders.Store(1)
 	if need := max(size+1, firstCapacity); cap(b.b) < need && need <= keepCapacity {
 		b.b = make([]byte, 0, need)
 	}
@@ -60,41 +55,20 @@ func (b *buffer) readFrom(r io.Reader) (int, error) {
 	}
 }
 
-// hold adds a holder.
-func (b *buffer) hold() { b.holders.Add(1) }
-
-// free lets go; the last to do so gives the memory back. It may be called on
-// nil.
+// free gives the memory back, unless it is kept. It may be called on nil, and
+// once.
 func (b *buffer) free() {
-	if b == nil || b.holders.Add(-1) > 0 {
+	if b == nil {
 		return
 	}
-	if cap(b.b) > keepCapacity {
-		b.b = nil
+	if b.kept || cap(b.b) > keepCapacity {
+		b.b, b.kept = nil, false
 	}
 	b.b = b.b[:0]
 	buffers.Put(b)
 }
 
-// requestBody is the body of an upstream request. It holds the buffer that its
-// bytes may belong to until the transport closes it.
-type requestBody struct {
-	bytes.Reader
-	buffer *buffer
-	closed atomic.Bool
-}
-
-func newRequestBody(content []byte, b *buffer) *requestBody {
-	b.hold()
-	body := &requestBody{buffer: b}
-	body.Reset(content)
-	return body
-}
-
-// Close implements io.Closer.
-func (b *requestBody) Close() error {
-	if b.closed.CompareAndSwap(false, true) {
-		b.buffer.free()
-	}
-	return nil
+// keepIfIn keeps the memory if content lies in it.
+func (b *buffer) keepIfIn(content []byte) {
+	b.kept = b.kept || (len(content) > 0 && cap(b.b) > 0 && &content[:1][0] == &b.b[:1][0])
 }

@@ -40,8 +40,8 @@ type exchange struct {
 // serve takes one call from its arrival to its settled end, whatever happens.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f face) {
 	ex := &exchange{g: g, w: w, r: r, face: f, requestID: newRequestID(), start: time.Now()}
-	defer ex.recover()
 	defer func() { ex.body.free() }()
+	defer ex.recover() // may still read the body
 	w.Header()["X-Request-Id"] = []string{ex.requestID}
 	if err := ex.run(); err != nil {
 		ex.refuse(err)
@@ -71,7 +71,7 @@ func (ex *exchange) run() *llm.Error {
 
 // identify finds out who is asking. The token itself was verified before.
 func (ex *exchange) identify() *llm.Error {
-	principal, ok := identity.FromContext(ex.r.Context())
+	principal, ok := ex.g.Caller(ex.r)
 	if !ok && !ex.g.AllowAnonymous {
 		return &llm.Error{
 			Cause:   llm.CauseUnauthenticated,
@@ -136,6 +136,9 @@ func (ex *exchange) recover() {
 		return
 	}
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		if ex.current != nil {
+			ex.settle(ex.current, clientGone(ex.r))
+		}
 		panic(p)
 	}
 	err := &llm.Error{Cause: llm.CauseInternal, Message: "the gateway failed on this call; it has been logged", Err: fmt.Errorf("panic: %T", p)}
@@ -143,12 +146,12 @@ func (ex *exchange) recover() {
 		slog.String("request_id", ex.requestID), slog.String("panic", fmt.Sprintf("%T", p)),
 		slog.String("stack", string(debug.Stack())))
 	if ex.current != nil {
-		ex.settle(ex.current, err)
+		ex.settleBroken(ex.current, err)
 	}
 	if ex.committed {
 		panic(http.ErrAbortHandler) // a cut must look like one
 	}
-	ex.face.WriteError(ex.w, err, ex.requestID)
+	ex.refuse(err)
 }
 
 func newRequestID() string {

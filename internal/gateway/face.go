@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/openaichat"
@@ -21,6 +22,8 @@ type face interface {
 	read(body []byte) (dialect.Codec, dialect.Call, *llm.Error)
 	// answer makes what turns one upstream answer into the caller's.
 	answer(ex *exchange, a *attempt) answer
+	// pingEvery is the silence after which a stream gets a comment; 0: none.
+	pingEvery(*Options) time.Duration
 	WriteError(w http.ResponseWriter, err *llm.Error, requestID string)
 }
 
@@ -28,13 +31,16 @@ type face interface {
 type answer interface {
 	// appendEvent appends what the caller gets for one event of a stream.
 	appendEvent(dst []byte, ev sse.Event, mark dialect.Mark) []byte
+	// appendRest appends what the caller gets for the bytes after the last whole
+	// event of a stream.
+	appendRest(dst, rest []byte) []byte
 	// appendEnd appends what ends a stream once the attempt is settled; err
 	// says why it is not whole.
 	appendEnd(dst []byte, err *llm.Error) []byte
 	// body gives the caller's body for an unstreamed answer, once settled.
 	body(upstream []byte) []byte
-	// contentType gives the caller's for the upstream's.
-	contentType(upstream string) string
+	// contentType gives the caller's for the upstream's, as header values.
+	contentType(upstream []string) []string
 }
 
 // passthrough is the face of a caller who speaks the upstream's format: bytes
@@ -55,6 +61,8 @@ func (p passthrough) answer(ex *exchange, a *attempt) answer {
 	return &sameAnswer{codec: p.Codec, requestID: ex.requestID, hideUsage: a.askedUsage}
 }
 
+func (passthrough) pingEvery(o *Options) time.Duration { return o.PassthroughPing }
+
 type sameAnswer struct {
 	codec     dialect.Codec
 	requestID string
@@ -68,6 +76,8 @@ func (s *sameAnswer) appendEvent(dst []byte, ev sse.Event, mark dialect.Mark) []
 	return append(dst, ev.Raw...)
 }
 
+func (s *sameAnswer) appendRest(dst, rest []byte) []byte { return append(dst, rest...) }
+
 func (s *sameAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
 	if err == nil || err.Cause == llm.CauseClientGone {
 		return dst
@@ -77,7 +87,7 @@ func (s *sameAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
 
 func (s *sameAnswer) body(upstream []byte) []byte { return upstream }
 
-func (s *sameAnswer) contentType(upstream string) string { return upstream }
+func (s *sameAnswer) contentType(upstream []string) []string { return upstream }
 
 // portal is the face of the portal's frontend.
 type portal struct{ stream bool }
@@ -108,23 +118,42 @@ func (p portal) answer(ex *exchange, a *attempt) answer {
 	return &portalAnswer{ex: ex, a: a, stream: p.stream, decoder: openaichat.Chat.NewDecoder()}
 }
 
+func (p portal) pingEvery(o *Options) time.Duration {
+	if !p.stream {
+		return 0
+	}
+	return o.PortalPing
+}
+
 type portalAnswer struct {
 	ex      *exchange
 	a       *attempt
 	stream  bool
 	decoder dialect.AnswerDecoder
+	text    []byte // of an answer that the upstream streamed unasked
 }
 
 func (p *portalAnswer) appendEvent(dst []byte, ev sse.Event, _ dialect.Mark) []byte {
 	for _, event := range p.decoder.Event(ev) {
-		if text, ok := event.(llm.TextDelta); ok && text.Text != "" {
+		text, ok := event.(llm.TextDelta)
+		switch {
+		case !ok || text.Text == "":
+		case p.stream:
 			dst = portalchat.AppendChunk(dst, text.Text, p.a.target.model)
+		default:
+			p.text = append(p.text, text.Text...)
 		}
 	}
 	return dst
 }
 
+// appendRest appends nothing: half an event means nothing to another dialect.
+func (p *portalAnswer) appendRest(dst, _ []byte) []byte { return dst }
+
 func (p *portalAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
+	if !p.stream {
+		return portalchat.AppendAnswer(dst, string(p.text), p.outcome(err))
+	}
 	return portalchat.AppendFinal(dst, p.outcome(err))
 }
 
@@ -141,11 +170,11 @@ func (p *portalAnswer) body(upstream []byte) []byte {
 	return portalchat.AppendAnswer(nil, string(text), p.outcome(nil))
 }
 
-func (p *portalAnswer) contentType(string) string {
+func (p *portalAnswer) contentType([]string) []string {
 	if p.stream {
-		return "text/event-stream"
+		return streamType
 	}
-	return "application/json"
+	return jsonType
 }
 
 func (p *portalAnswer) outcome(err *llm.Error) portalchat.Outcome {

@@ -18,6 +18,7 @@ import (
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/openaichat"
 	"github.com/financecommander/tollgate/internal/dialect/openairesponses"
+	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/internal/usage"
@@ -42,6 +43,8 @@ const (
 	DefaultMaxBody = 32 << 20
 	// DefaultDrainTimeout is how long a left call is read on.
 	DefaultDrainTimeout = 30 * time.Second
+	// DefaultPortalPing is what the portal's frontend expects.
+	DefaultPortalPing = 15 * time.Second
 	// maxAnswer bounds an unstreamed answer, which is held in memory whole.
 	maxAnswer = 64 << 20
 )
@@ -70,6 +73,9 @@ type Options struct {
 	Aliases     map[string]string // name → "provider/model" or a specialist's id
 	Prices      *pricing.Table
 	Ledger      Ledger
+	// Caller gives a request's verified caller. Default: what
+	// [identity.NewContext] put into its context.
+	Caller func(*http.Request) (*identity.Principal, bool)
 	// AllowAnonymous serves calls without a verified token. Default: refused.
 	AllowAnonymous bool
 	// MaxBody is the largest request body, in bytes. Default 32 MiB.
@@ -78,6 +84,12 @@ type Options struct {
 	OnDisconnect OnDisconnect
 	// DrainTimeout bounds Drain. Default 30 s.
 	DrainTimeout time.Duration
+	// PortalPing is the silence after which a portal stream gets a comment, so
+	// that nothing on its way takes it for dead. Default 15 s; negative: none.
+	PortalPing time.Duration
+	// PassthroughPing is the same for streams of other dialects, whose bytes are
+	// the upstream's alone by default. Default: none.
+	PassthroughPing time.Duration
 	// ForwardHeaders are request headers to pass on to upstreams, besides the
 	// dialects' own. Default: none.
 	ForwardHeaders []string
@@ -97,6 +109,10 @@ func New(o Options) *Gateway {
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.OnDisconnect = cmp.Or(o.OnDisconnect, Cancel)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, DefaultDrainTimeout)
+	o.PortalPing = cmp.Or(o.PortalPing, DefaultPortalPing)
+	if o.Caller == nil {
+		o.Caller = func(r *http.Request) (*identity.Principal, bool) { return identity.FromContext(r.Context()) }
+	}
 	g := &Gateway{Options: o, providers: make(map[string]*upstream.Provider, len(o.Providers))}
 	for _, p := range o.Providers {
 		g.providers[p.Name] = p

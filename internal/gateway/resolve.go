@@ -45,7 +45,7 @@ func (ex *exchange) resolve() *llm.Error {
 		}
 	}
 	provider, model, ok := ex.g.findModel(name)
-	if !ok || !ex.g.mayUse(ex.principal, provider.Name+"/"+model, model, name) {
+	if !ok || !ex.g.mayUse(ex.principal, provider.Name+"/"+model, model, name, ex.call.Model()) {
 		// The same answer for what does not exist and what is not allowed.
 		return &llm.Error{
 			Cause: llm.CauseModelNotFound, Param: "model", Code: "model_not_found",

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -24,21 +25,14 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 	if a.settled {
 		return
 	}
-	a.settled = true
 	a.latency = time.Since(ex.start)
-	reading := a.meter.Reading()
-	used, source := ex.measure(a, &reading, err)
-	quote := a.quote(&reading, used)
-
 	r := a.record
 	ex.describe(r)
 	r.Attempt = ex.tried
-	r.Provider, r.Model, r.ResponseModel = a.target.provider.Name, a.target.model, reading.Model
-	r.SetUsage(used, source)
-	r.Cost, r.Priced, r.PriceVersion = quote.Cost, quote.Priced, ex.g.Prices.Version()
-	r.ReportedCost = reportedCost(reading.CostUSD)
+	r.Provider, r.Model = a.target.provider.Name, a.target.model
+	r.PriceVersion = ex.g.Prices.Version()
 	r.Latency, r.TTFT = a.latency, a.firstToken
-	r.UpstreamStatus, r.FinishReason = a.status, string(reading.Finish)
+	r.UpstreamStatus = a.status
 	r.Status, r.Success = http.StatusOK, err == nil
 	if err != nil {
 		r.ErrorCause = err.Cause
@@ -46,6 +40,14 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 			r.Status = err.Status()
 		}
 	}
+
+	reading := a.meter.Reading()
+	used, source := ex.measure(a, &reading, err)
+	quote := a.quote(&reading, used)
+	r.SetUsage(used, source)
+	r.Cost, r.Priced, r.ReportedCost = quote.Cost, quote.Priced, reportedCost(reading.CostUSD)
+	r.ResponseModel, r.FinishReason = reading.Model, string(reading.Finish)
+	a.settled = true
 	ex.append(r)
 	a.target.counts.Done(metrics.Done{
 		Status: r.Status, Cause: r.ErrorCause, Usage: used,
@@ -54,6 +56,19 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 	if err != nil {
 		ex.logFailure(a, err)
 	}
+}
+
+// settleBroken settles an attempt that panicked. If counting its tokens panics
+// (again), it costs the tokens, not the record.
+func (ex *exchange) settleBroken(a *attempt, err *llm.Error) {
+	defer func() {
+		if recover() != nil && !a.settled {
+			a.settled = true
+			a.record.SetUsage(llm.Usage{}, llm.UsageEstimated)
+			ex.append(a.record)
+		}
+	}()
+	ex.settle(a, err)
 }
 
 // recordRefusal leaves the row of a known caller's call that reached no
@@ -87,7 +102,7 @@ func (ex *exchange) describe(r *usage.Record) {
 // append hands a record to the ledger. If even that fails, the record goes to
 // the log whole: nothing billable vanishes. It holds no content and no address.
 func (ex *exchange) append(r *usage.Record) {
-	err := ex.g.Ledger.Append(r)
+	err := ex.keep(r)
 	if err == nil {
 		return
 	}
@@ -96,13 +111,22 @@ func (ex *exchange) append(r *usage.Record) {
 		slog.String("error", err.Error()), slog.String("record", string(row)))
 }
 
+func (ex *exchange) keep(r *usage.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in the ledger: %T", p)
+		}
+	}()
+	return ex.g.Ledger.Append(r)
+}
+
 // measure gives the attempt's tokens and where the numbers come from: the
 // provider's report where there is one, estimates for what it leaves open.
 func (ex *exchange) measure(a *attempt, reading *dialect.Reading, err *llm.Error) (llm.Usage, llm.UsageSource) {
 	if reading.Reported && reading.Complete {
 		return reading.Usage, llm.UsageProvider
 	}
-	if !a.billable(err) {
+	if !reading.Reported && !a.billable(reading, err) {
 		return llm.Usage{}, llm.UsageEstimated
 	}
 	used, source := reading.Usage, llm.UsageEstimated
@@ -119,14 +143,21 @@ func (ex *exchange) measure(a *attempt, reading *dialect.Reading, err *llm.Error
 	return used, source
 }
 
-// billable says whether a provider may charge for the attempt: it accepted the
-// request, or may have worked on it before the answer was lost.
-func (a *attempt) billable(err *llm.Error) bool {
+// billable says whether a provider may charge for the attempt: it began to
+// answer, or may have worked on an answer before that was lost. An error in the
+// place of an answer is none, whatever the status says.
+func (a *attempt) billable(reading *dialect.Reading, err *llm.Error) bool {
 	if a.target.provider.Demo() || !a.reached {
 		return false
 	}
-	return a.status == http.StatusOK || (a.status == 0 && err != nil &&
-		(err.Cause == llm.CauseClientGone || err.Cause == llm.CauseUpstreamTimeout))
+	switch a.status {
+	case http.StatusOK:
+		return reading.Err == nil || reading.TextBytes > 0
+	case 0:
+		return err != nil && (err.Cause == llm.CauseClientGone || err.Cause == llm.CauseUpstreamTimeout)
+	default:
+		return false
+	}
 }
 
 // generated estimates the tokens of the text seen so far. What is over the

@@ -58,6 +58,13 @@ func (w *watchdog) touch() {
 	w.timer.Reset(min(w.between, time.Until(w.deadline)))
 }
 
+// shorten lets the rest take d at most.
+func (w *watchdog) shorten(d time.Duration) {
+	if w.timer.Stop() {
+		w.timer.Reset(d)
+	}
+}
+
 // barked says whether the watchdog ended the attempt, and why.
 func (w *watchdog) barked() (why string, ok bool) {
 	t, ok := errors.AsType[tookTooLong](context.Cause(w.ctx))

@@ -207,13 +207,16 @@ func (p *Provider) Models() []string {
 	return names
 }
 
-// Authorize puts the provider's own headers and the next key into a request's
-// headers.
+// Authorize puts the provider's own headers, which may be secret too, and the
+// next key into a request's headers. A request to another host gets neither.
 func (p *Provider) Authorize(h http.Header, withKey bool) {
+	if !withKey {
+		return
+	}
 	for name, values := range p.headers {
 		h[name] = values
 	}
-	if !withKey || len(p.auth) == 0 {
+	if len(p.auth) == 0 {
 		return
 	}
 	i := 0

@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/metrics"
+	"github.com/financecommander/tollgate/internal/sse"
+)
+
+// lingerTime is how long an upstream may take to close its answer after the
+// terminal event. The connection of one that does can be used again.
+const lingerTime = 100 * time.Millisecond
+
+var scanners = sync.Pool{New: func() any { return new(sse.Scanner) }}
+
+// stream is a streamed answer on its way.
+type stream struct {
+	ex      *exchange
+	a       *attempt
+	resp    *http.Response
+	said    answer
+	rc      *http.ResponseController
+	scanner *sse.Scanner
+	out     []byte // what the caller gets next
+	last    time.Time
+	done    bool // the terminal event has come
+	failed  bool // an error has come in its place
+	gone    bool // the caller has left; only read on
+	pings   pings
+}
+
+// relayStream passes a streamed answer on, whole event by whole event, each as
+// soon as it is there.
+func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
+	a.watch.touch()
+	defer metrics.StreamStarted()()
+	s := &stream{
+		ex: ex, a: a, resp: resp, said: ex.face.answer(ex, a),
+		rc: http.NewResponseController(ex.w), scanner: scanners.Get().(*sse.Scanner),
+	}
+	defer func() {
+		s.scanner.Reset()
+		scanners.Put(s.scanner)
+	}()
+	s.pings.start(ex.face.pingEvery(&ex.g.Options), s.ping)
+	defer s.pings.stop()
+	for {
+		_, failure := s.scanner.Fill(resp.Body)
+		a.watch.touch()
+		s.take()
+		if failure != nil || s.done || s.failed {
+			return s.end(failure)
+		}
+		if len(s.out) > 0 {
+			s.write()
+		}
+	}
+}
+
+// take meters the events at hand and turns them into the caller's bytes. An
+// error is the last of them, and is said in our words by appendEnd.
+func (s *stream) take() {
+	arrived := false
+	for !s.failed {
+		ev, ok := s.scanner.Next()
+		if !ok {
+			break
+		}
+		arrived = true
+		mark := s.a.meter.Event(ev)
+		if mark.Content && s.a.firstToken == 0 {
+			s.a.firstToken = time.Since(s.ex.start)
+			s.a.target.counts.FirstToken(s.a.firstToken)
+		}
+		s.done, s.failed = s.done || mark.Terminal, mark.Failed
+		if !mark.Failed {
+			s.out = s.said.appendEvent(s.out, ev, mark)
+		}
+	}
+	if arrived {
+		now := time.Now()
+		if !s.last.IsZero() {
+			s.a.target.counts.Gap(now.Sub(s.last))
+		}
+		s.last = now
+	}
+}
+
+// write sends what is ready. A caller who has left is noted; what comes after
+// is for the meter.
+func (s *stream) write() {
+	if !s.gone {
+		s.pings.hold()
+		err := s.send(s.out)
+		s.pings.release()
+		if err != nil || s.ex.r.Context().Err() != nil {
+			s.gone = true
+			if s.ex.g.OnDisconnect == Cancel {
+				s.a.watch.stop()
+			}
+		}
+	}
+	s.out = s.out[:0]
+}
+
+// send writes to the caller at once.
+func (s *stream) send(p []byte) error {
+	s.commit()
+	if _, err := s.ex.w.Write(p); err != nil {
+		return err
+	}
+	return s.rc.Flush()
+}
+
+// ping keeps a silent stream's connection open. The upstream has answered, so
+// the caller's 200 may go out with it.
+func (s *stream) ping() { _ = s.send([]byte(": ping\n\n")) } // who has left is met by the next write
+
+func (s *stream) commit() {
+	if s.ex.committed {
+		return
+	}
+	s.ex.committed = true
+	s.ex.returnHeader(s.a, s.resp, s.said)
+	// nginx in front of us would gather the stream otherwise.
+	s.ex.w.Header()["X-Accel-Buffering"] = noGather
+	s.ex.w.WriteHeader(http.StatusOK)
+}
+
+// end settles a stream that is over, well or not, and then lets the caller have
+// its end. failure is how reading ended; nil where the upstream has not closed
+// its answer yet. An error means that nothing has gone to the caller, so it can
+// still be an HTTP error, or another target's turn.
+func (s *stream) end(failure error) *llm.Error {
+	s.pings.stop()
+	s.gone = s.gone || s.ex.r.Context().Err() != nil
+	err := s.verdict(failure)
+	if err != nil && !s.ex.committed {
+		return err
+	}
+	if err == nil && failure != nil {
+		s.out = s.said.appendRest(s.out, s.scanner.Rest())
+	}
+	if !s.gone {
+		s.commit() // the record says what the caller got
+	}
+	s.ex.settle(s.a, err)
+	s.out = s.said.appendEnd(s.out, err)
+	s.write()
+	if failure == nil && err == nil {
+		s.linger()
+	}
+	return nil
+}
+
+// verdict says why a stream is not whole; nil: it is.
+func (s *stream) verdict(failure error) *llm.Error {
+	reading := s.a.meter.Reading()
+	switch {
+	case s.gone:
+		return clientGone(s.ex.r)
+	case reading.Err != nil:
+		return reading.Err
+	case reading.Complete:
+		return nil
+	case failure != nil && failure != io.EOF:
+		return s.ex.transportError(s.a, failure)
+	default:
+		return &llm.Error{Cause: llm.CauseUpstreamCut, Message: "the upstream provider's stream ended early", Err: io.ErrUnexpectedEOF}
+	}
+}
+
+// linger passes on what an upstream sends after its terminal event, such as
+// OpenRouter's [DONE] after a response, and waits for it to close its answer.
+func (s *stream) linger() {
+	s.a.watch.shorten(lingerTime)
+	for {
+		_, failure := s.scanner.Fill(s.resp.Body)
+		s.take()
+		if failure == io.EOF {
+			s.out = s.said.appendRest(s.out, s.scanner.Rest())
+		}
+		if len(s.out) > 0 {
+			s.write()
+		}
+		if failure != nil {
+			return
+		}
+	}
+}
