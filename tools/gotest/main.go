@@ -1,5 +1,6 @@
-// Command gotest runs `go test` with the given arguments and prints one line per package, the output of what failed, and
-// which tests were skipped and why: a skipped test promises nothing, so nobody should have to look for it.
+// Command gotest runs `go test` with the given arguments and prints one line per package, the output of what failed,
+// which packages were slow, and which tests were skipped and why: a skipped test promises nothing, so nobody should have to
+// look for it.
 //
 // When the environment has CI=true, a test skipped because a program is missing is a failure: there the tools are expected.
 package main
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -46,6 +48,7 @@ type report struct {
 	w       io.Writer
 	output  map[string]*strings.Builder // by package and test
 	skipped []string                    // "package test: reason"
+	slow    []string                    // packages that took longer than slowPackage
 	passed  int
 	failed  []string
 }
@@ -95,6 +98,9 @@ func (r *report) result(e event, output string) {
 		r.failed = append(r.failed, e.Package)
 	case e.Test == "":
 		fmt.Fprint(r.w, lastLine(output))
+		if e.Elapsed > slowPackage.Seconds() {
+			r.slow = append(r.slow, fmt.Sprintf("%s %.0f s", e.Package, e.Elapsed))
+		}
 	case e.Action == "pass":
 		r.passed++
 	case e.Action == "fail":
@@ -114,6 +120,9 @@ func (r *report) take(key string) string {
 	return b.String()
 }
 
+// slowPackage is the time a package's tests should stay under, so that people keep running them.
+const slowPackage = 10 * time.Second
+
 // missingTool is how the tests of this repository say that they lack a program.
 var missingTool = regexp.MustCompile(`(?i)not installed|not found|missing|absent|\binstall\b|no such file`)
 
@@ -122,6 +131,9 @@ func (r *report) summary() (missing bool) {
 	fmt.Fprintf(r.w, "\n%d passed, %d failed, %d skipped\n", r.passed, len(r.failed), len(r.skipped))
 	for _, name := range r.failed {
 		fmt.Fprintln(r.w, "FAILED ", name)
+	}
+	for _, name := range r.slow {
+		fmt.Fprintln(r.w, "slow   ", name)
 	}
 	for _, skip := range r.skipped {
 		fmt.Fprintln(r.w, "skipped", skip)
