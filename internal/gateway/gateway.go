@@ -169,6 +169,7 @@ func (g *Gateway) routes() *http.ServeMux {
 	mux.HandleFunc("GET /v1/models", g.listModels)
 	mux.HandleFunc("GET /v1/models/{id...}", g.getModel)
 	mux.HandleFunc("/v1/models", g.wrongMethod("GET"))
+	mux.HandleFunc("/v1/models/{id...}", g.wrongMethod("GET"))
 	mux.HandleFunc("/v1/", g.unknownPath)
 	return mux
 }

@@ -45,7 +45,7 @@ func NewDemo() *Provider {
 		endpoints: map[dialect.Name]*url.URL{},
 	}
 	for name, path := range p.preset.Endpoints {
-		p.endpoints[name] = base.JoinPath(path)
+		p.endpoints[name] = join(base, path)
 	}
 	return p
 }

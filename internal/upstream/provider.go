@@ -91,6 +91,7 @@ func New(c Config) (*Provider, error) {
 	preset, ok := Presets[cmp.Or(c.Preset, c.Name)]
 	if !ok {
 		preset = Presets["openai"]
+		preset.BaseSuffix = "" // who else speaks the format may have it at the root
 		if c.BaseURL == "" {
 			return nil, fmt.Errorf("provider %s: base_url is required: there is no preset of that name", c.Name)
 		}
@@ -117,7 +118,7 @@ func New(c Config) (*Provider, error) {
 		endpoints:      make(map[dialect.Name]*url.URL, len(preset.Endpoints)),
 	}
 	for name, path := range preset.Endpoints {
-		p.endpoints[name] = base.JoinPath(path)
+		p.endpoints[name] = join(base, path)
 	}
 	for _, key := range c.Keys {
 		p.auth = append(p.auth, authHeader(preset.Auth, key))
@@ -156,10 +157,19 @@ func baseURL(raw string, preset Preset) (*url.URL, error) {
 	if preset.BaseSuffix != "" && base.Path == "" {
 		base.Path = preset.BaseSuffix
 	}
-	if preset.BaseTrim != "" {
-		base.Path = strings.TrimSuffix(base.Path, preset.BaseTrim)
+	for _, end := range preset.BaseTrim {
+		base.Path = strings.TrimSuffix(base.Path, end)
 	}
+	base.RawPath = ""
 	return base, nil
+}
+
+// join adds a path to a base URL. ([url.URL.JoinPath] makes a relative path of
+// it where the base has none.)
+func join(base *url.URL, path string) *url.URL {
+	joined := *base
+	joined.Path += path
+	return &joined
 }
 
 func authHeader(style Auth, key secret.Secret) http.Header {
@@ -189,7 +199,7 @@ func (p *Provider) Rebase(name dialect.Name, raw string) (endpoint *url.URL, sam
 	if err != nil {
 		return nil, false, err
 	}
-	return base.JoinPath(path), base.Scheme == p.base.Scheme && base.Host == p.base.Host, nil
+	return join(base, path), base.Scheme == p.base.Scheme && base.Host == p.base.Host, nil
 }
 
 // Serves says whether a model may be asked for.
