@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Errors of [Ledger.Append] and [Ledger.Admit].
@@ -173,8 +175,13 @@ func (l *Ledger) start() error {
 
 // Append keeps a record. When it returns nil the record survives a crash of the
 // process, and a power cut after [Config.SyncInterval]. It is one write to a
-// file, and never waits for the database.
+// file, and never waits for the database. A record without an id, which was not
+// made by [NewRecord], is given one, lest the second such be taken for the first.
 func (l *Ledger) Append(r *Record) error {
+	if r.ID == uuid.Nil {
+		fresh := NewRecord(time.Now())
+		r.ID, r.Timestamp = fresh.ID, fresh.Timestamp
+	}
 	buffer := l.buffers.Get().(*[]byte)
 	defer l.buffers.Put(buffer)
 	*buffer = appendFrame((*buffer)[:0], r)

@@ -368,6 +368,16 @@ func TestTwoLedgersOnOneDirectory(t *testing.T) {
 	})
 }
 
+func TestRecordsWithoutAnIDAreNotOneAndTheSame(t *testing.T) {
+	t.Parallel()
+	store := newFakeStore()
+	l := started(t, Config{Dir: t.TempDir(), ShipInterval: time.Hour}, store)
+	require.NoError(t, l.Append(&Record{}))
+	require.NoError(t, l.Append(&Record{}))
+	require.NoError(t, l.Flush(t.Context()))
+	require.Len(t, store.rows, 2)
+}
+
 func TestSpoolIsPrivate(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "spool")
