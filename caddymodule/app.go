@@ -130,6 +130,7 @@ func (a *App) Validate() error {
 
 // Start brings the database up to date and starts the background work.
 func (a *App) Start() error {
+	keepHeapFloor()
 	if err := a.engine.start(a.ctx, a.AutoMigrate == nil || *a.AutoMigrate); err != nil {
 		return err
 	}

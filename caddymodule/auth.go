@@ -89,8 +89,14 @@ func (a *Authenticator) verify(r *http.Request) (*identity.Principal, error) {
 	return a.app.engine.verifier.Verify(r.Context(), token)
 }
 
-// withPrincipal gives the request as the gateway and the portal expect it: with
-// the verified caller in its context.
+// callerVar gives a request's verified caller to the gateway.
+func callerVar(r *http.Request) (*identity.Principal, bool) {
+	p := principalOf(r)
+	return p, p != nil
+}
+
+// withPrincipal gives the request as the portal expects it: with the verified
+// caller in its context.
 func withPrincipal(r *http.Request) *http.Request {
 	if p := principalOf(r); p != nil {
 		return r.WithContext(identity.NewContext(r.Context(), p))

@@ -19,7 +19,7 @@ import (
 var apiPaths = []string{"/v1/*", "/chat/*", "/auth/*", "/specialists", "/specialists/*", "/usage", "/usage/*"}
 
 // openPaths need none.
-var openPaths = []string{"/health", "/health/", "/auth/login", "/auth/login/"}
+var openPaths = []string{"/health", "/health/"}
 
 // gatewayOptions are what `llm_gateway` can be told.
 type gatewayOptions struct {
@@ -124,35 +124,32 @@ func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 		routes = append(routes, route(nil, handler(h, CORS{Origins: o.origins}, "llm_cors")))
 	}
 	portal := handler(h, Portal{Last: true}, "llm_portal")
+	proxy := handler(h, Proxy{Anonymous: o.anonymous}, "llm_proxy")
+	spend := handler(h, RateLimit{Zones: o.zones}, "llm_rate_limit")
+	read := handler(h, RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit")
 	login := handler(h, RateLimit{Zones: []Zone{{Name: "login", Limit: o.login}}}, "llm_rate_limit")
+	spending := caddy.ModuleMap{"path": h.JSON(gateway.SpendingPaths()), "method": h.JSON(caddyhttp.MatchMethod{http.MethodPost})}
+
+	// A subroute is compiled for every request, so there is one, and flat. Its
+	// routes end with a handler that never passes on.
 	routes = append(routes,
+		route(spending, o.authenticated(h, spend, proxy)...),
 		route(paths(h, "/auth/login", "/auth/login/"), login, portal),
 		route(paths(h, openPaths...), portal),
+		route(paths(h, apiPaths...), o.authenticated(h, read, proxy, portal)...),
 	)
-
-	var authenticate []json.RawMessage
-	if !o.anonymous {
-		authenticate = append(authenticate, handler(h, authentication(h), "authentication"))
-	}
-	spending := caddy.ModuleMap{"path": h.JSON(gateway.SpendingPaths()), "method": h.JSON(caddyhttp.MatchMethod{http.MethodPost})}
-	api := caddyhttp.RouteList{
-		route(nil, authenticate...),
-		route(spending,
-			handler(h, RateLimit{Zones: o.zones}, "llm_rate_limit"),
-			handler(h, Proxy{Anonymous: o.anonymous}, "llm_proxy")),
-		route(nil,
-			handler(h, RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit"),
-			handler(h, Proxy{Anonymous: o.anonymous}, "llm_proxy"),
-			portal),
-	}
-	if o.anonymous {
-		api = api[1:]
-	}
-	routes = append(routes, route(paths(h, apiPaths...), handler(h, caddyhttp.Subroute{Routes: api}, "subroute")))
 	if o.portalDir != "" {
 		routes = append(routes, o.frontend(h)...)
 	}
 	return append(routes, route(nil, portal))
+}
+
+// authenticated puts the check of the token before handlers.
+func (o *gatewayOptions) authenticated(h httpcaddyfile.Helper, handlers ...json.RawMessage) []json.RawMessage {
+	if o.anonymous {
+		return handlers
+	}
+	return append([]json.RawMessage{handler(h, authentication(h), "authentication")}, handlers...)
 }
 
 // frontend serves a web frontend's files: `/` leads to `/portal/`, unknown paths

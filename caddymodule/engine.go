@@ -204,7 +204,7 @@ func (e *engine) openSpecialists(caddy.Context) (err error) {
 func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
 	return gateway.New(gateway.Options{
 		Logger: e.logger, Providers: e.providers, Specialists: e.specialists, Aliases: e.app.Aliases,
-		Prices: e.prices, Ledger: e.ledger, AllowAnonymous: anonymous, MaxBody: e.app.MaxBody,
+		Prices: e.prices, Ledger: e.ledger, Caller: callerVar, AllowAnonymous: anonymous, MaxBody: e.app.MaxBody,
 		OnDisconnect:   gateway.OnDisconnect(e.app.OnDisconnect),
 		DrainTimeout:   time.Duration(e.app.DrainTimeout),
 		ForwardHeaders: e.app.ForwardHeaders,

@@ -55,7 +55,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return caddyhttp.Error(http.StatusServiceUnavailable, errRetired)
 	}
 	defer p.app.engine.lease.leave()
-	p.gateway.ServeHTTP(w, withPrincipal(r))
+	p.gateway.ServeHTTP(w, r)
 	return nil
 }
 

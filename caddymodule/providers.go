@@ -49,6 +49,9 @@ type Provider struct {
 const (
 	idlePerHost        = 512
 	defaultDialTimeout = 5 * time.Second
+	// readBuffer takes a burst of events in one read, so that it can be written
+	// in one, too. Go's default of 4 KiB holds some fifteen.
+	readBuffer = 16 << 10
 )
 
 // providers makes the configured providers that have what they need.
@@ -132,9 +135,10 @@ func loadTransport(ctx caddy.Context, owner any, raw json.RawMessage) (http.Roun
 	if raw == nil {
 		never := false
 		transport := &reverseproxy.HTTPTransport{
-			Compression: &never, // answers pass through as they are
-			DialTimeout: caddy.Duration(defaultDialTimeout),
-			KeepAlive:   &reverseproxy.KeepAlive{MaxIdleConnsPerHost: idlePerHost},
+			Compression:    &never, // answers pass through as they are
+			DialTimeout:    caddy.Duration(defaultDialTimeout),
+			ReadBufferSize: readBuffer,
+			KeepAlive:      &reverseproxy.KeepAlive{MaxIdleConnsPerHost: idlePerHost},
 		}
 		if err := transport.Provision(ctx); err != nil {
 			return nil, fmt.Errorf("default transport: %w", err)

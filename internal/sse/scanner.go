@@ -40,6 +40,7 @@ type Scanner struct {
 	line  int    // where its unfinished line begins
 	look  int    // up to where that line was searched for its end
 
+	brimful  bool // the last Fill left no space
 	begun    bool // the stream's first line is over, so no byte order mark can come
 	bareCR   bool // the line before ended with a \r alone
 	halfCRLF bool // a \n that comes next belongs to the line before
@@ -76,11 +77,16 @@ func (s *Scanner) Reset() {
 // where the unfinished event leaves no room; events may be at hand also when
 // the error is not nil.
 func (s *Scanner) Fill(r io.Reader) (int, error) {
-	if err := s.room(minRead); err != nil {
+	want := minRead
+	if s.brimful { // the stream comes faster than it is read: read more at a time
+		want = min(2*cap(s.buf), keepBuffer)
+	}
+	if err := s.room(want); err != nil {
 		return 0, err
 	}
 	n, err := r.Read(s.buf[len(s.buf):cap(s.buf)])
 	s.buf = s.buf[:len(s.buf)+n]
+	s.brimful = len(s.buf) == cap(s.buf)
 	return n, err
 }
 

@@ -23,6 +23,14 @@ type meter struct {
 
 	mark  dialect.Mark // of the event at hand
 	texts textSink     // gets the first choice's text as well, if not nil
+
+	ordinary template
+	// What makes the chunk at hand a template: one piece of text, of the first
+	// choice, and nothing that ends or counts.
+	pieces     int
+	start, end int  // of the last one, with its quotes
+	thought    bool // it is reasoning
+	singular   bool // nothing but text was found so far
 }
 
 // textSink gets generated text as quoted JSON strings.
@@ -48,9 +56,30 @@ func (m *meter) Event(e sse.Event) dialect.Mark {
 		m.fail(e.Data)
 		return m.mark
 	}
+	if quoted, ok := m.ordinary.fit(e.Data); ok {
+		m.take(quoted, m.ordinary.thinking)
+		return m.mark
+	}
+	m.pieces, m.singular = 0, true
 	found := m.read(e.Data, "delta")
 	m.mark.UsageOnly = found.usage && found.answers == 0
+	if found.valid && m.singular && m.pieces == 1 && found.answers == 1 && !found.usage && !m.mark.Failed {
+		m.ordinary.learn(e.Data, m.start, m.end, m.thought)
+	}
 	return m.mark
+}
+
+// take notes the first choice's text.
+func (m *meter) take(quoted []byte, thinking bool) (added bool) {
+	added = m.add(quoted)
+	switch {
+	case !added || m.texts == nil:
+	case thinking:
+		m.texts.thinking(quoted)
+	default:
+		m.texts.text(quoted)
+	}
+	return added
 }
 
 // Body implements [dialect.Meter].
@@ -152,10 +181,11 @@ func (m *meter) choice(s *jsonedit.Scanner, message string) {
 			m.text(s, index)
 		case "finish_reason":
 			if s.Kind() == jsonedit.KindString {
-				finished = true
+				finished, m.singular = true, false
 				m.finish(string(s.Text(nil)), index)
 			}
 		case "usage": // Moonshot
+			m.singular = false
 			m.usage(s)
 		}
 	}
@@ -189,6 +219,7 @@ func (m *meter) message(s *jsonedit.Scanner, index int64) {
 		case "function_call":
 			m.function(s)
 		case "audio":
+			m.singular = false
 			m.audio(s, index)
 		}
 	}
@@ -220,6 +251,7 @@ func (m *meter) content(s *jsonedit.Scanner, index int64) {
 }
 
 func (m *meter) function(s *jsonedit.Scanner) {
+	m.singular = false
 	for name := range s.Members {
 		switch string(name) {
 		case "name", "arguments":
@@ -239,24 +271,30 @@ func (m *meter) audio(s *jsonedit.Scanner, index int64) {
 	}
 }
 
-func (m *meter) text(s *jsonedit.Scanner, index int64) {
-	quoted := s.Skip()
-	if m.add(quoted) && m.texts != nil && index == 0 {
-		m.texts.text(quoted)
-	}
-}
+func (m *meter) text(s *jsonedit.Scanner, index int64) { m.generated(s, index, false) }
 
-func (m *meter) thinking(s *jsonedit.Scanner, index int64) bool {
+func (m *meter) thinking(s *jsonedit.Scanner, index int64) bool { return m.generated(s, index, true) }
+
+// generated notes a piece of a choice's text.
+func (m *meter) generated(s *jsonedit.Scanner, index int64, thinking bool) bool {
+	start := s.Pos()
 	quoted := s.Skip()
-	added := m.add(quoted)
-	if added && m.texts != nil && index == 0 {
-		m.texts.thinking(quoted)
+	if index != 0 {
+		m.singular = false
+		return m.add(quoted)
 	}
-	return added
+	if !m.take(quoted, thinking) {
+		return false
+	}
+	m.start, m.end, m.thought = start, start+len(quoted), thinking
+	return true
 }
 
 func (m *meter) add(quoted []byte) bool {
 	added := CollectText(&m.reading, quoted)
+	if added {
+		m.pieces++
+	}
 	m.mark.Content = m.mark.Content || added
 	return added
 }
