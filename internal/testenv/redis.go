@@ -37,9 +37,9 @@ func RedisServer(t testing.TB, args ...string) *TestServer {
 // StartRedis starts a redis-server without persistence on a free loopback port.
 // The caller closes it.
 func StartRedis(ctx context.Context, args ...string) (*Server, error) {
-	binary, err := exec.LookPath("redis-server")
+	binary, err := redisBinary()
 	if err != nil {
-		return nil, &MissingError{Binary: "redis-server", Install: "apt-get install redis-server, or set " + EnvRedisURL}
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "tollgate-redis-")
 	if err != nil {
@@ -68,6 +68,14 @@ func StartRedis(ctx context.Context, args ...string) (*Server, error) {
 		return nil, errors.Join(err, server.Close())
 	}
 	return server, nil
+}
+
+func redisBinary() (string, error) {
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		return "", &MissingError{Binary: "redis-server", Install: "apt-get install redis-server, or set " + EnvRedisURL}
+	}
+	return binary, nil
 }
 
 // pingRedis speaks the protocol itself: a client library would retry and log.

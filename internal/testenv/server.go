@@ -144,7 +144,8 @@ type janitor struct {
 	pipe  *os.File
 }
 
-const janitorScript = `cat >/dev/null
+const janitorScript = `PATH=/usr/bin:/bin
+read -r _
 kill "-$2" "$1"; kill -CONT "$1"
 n=0; while kill -0 "$1" && [ $n -lt 20 ]; do sleep 0.05; n=$((n+1)); done
 kill -KILL "$1"

@@ -116,7 +116,9 @@ func runChild() {
 
 func TestServersDieWithAKilledProcess(t *testing.T) {
 	t.Parallel()
-	_, err := sharedPostgres() // skips where there is none
+	_, err := postgresBin()
+	require(t, err) // skips where there is none
+	_, err = redisBinary()
 	require(t, err)
 	dirs := startAndKillChild(t)
 	deadline := time.Now().Add(10 * time.Second)
