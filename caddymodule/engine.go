@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/metrics"
 	"github.com/financecommander/tollgate/internal/ratelimit"
 	"github.com/financecommander/tollgate/internal/redisdb"
@@ -44,6 +46,7 @@ type engine struct {
 	prices      *pricing.Table
 
 	releases []func() error
+	started  chan struct{}  // closed when start has succeeded
 	starting sync.WaitGroup // the retries of start
 	cancel   context.CancelFunc
 }
@@ -51,7 +54,7 @@ type engine struct {
 // newEngine opens everything without asking the network anything. Where it
 // fails it lets go of what it had.
 func (a *App) newEngine(ctx caddy.Context) (*engine, error) {
-	e := &engine{app: a, logger: a.logger, cancel: func() {}}
+	e := &engine{app: a, logger: a.logger, started: make(chan struct{}), cancel: func() {}}
 	e.lease = newLease(e.close)
 	for _, step := range []func(caddy.Context) error{
 		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openProviders, e.openSpecialists,
@@ -210,6 +213,32 @@ func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
 		ForwardHeaders: e.app.ForwardHeaders,
 	})
 }
+
+// enter holds the engine for a request. It waits for the start: Caddy's server
+// may accept requests a moment before this app has started.
+func (e *engine) enter(r *http.Request) *llm.Error {
+	if !e.lease.enter() {
+		return &llm.Error{
+			Cause: llm.CauseUnavailable, RetryAfter: time.Second,
+			Message: "the gateway's configuration was just replaced; try again",
+		}
+	}
+	select {
+	case <-e.started:
+		return nil
+	default:
+	}
+	select {
+	case <-e.started:
+		return nil
+	case <-r.Context().Done():
+	case <-time.After(startTimeout):
+	}
+	e.lease.leave()
+	return &llm.Error{Cause: llm.CauseUnavailable, RetryAfter: time.Second, Message: "the gateway is starting; try again"}
+}
+
+func (e *engine) leave() { e.lease.leave() }
 
 // close lets go of everything, in the order opposite to opening.
 func (e *engine) close() {

@@ -51,15 +51,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if !p.gateway.Serves(r) {
 		return next.ServeHTTP(w, r)
 	}
-	if !p.app.engine.lease.enter() {
-		return caddyhttp.Error(http.StatusServiceUnavailable, errRetired)
+	if err := p.app.engine.enter(r); err != nil {
+		return refuse(r, err)
 	}
-	defer p.app.engine.lease.leave()
+	defer p.app.engine.leave()
 	p.gateway.ServeHTTP(w, r)
 	return nil
 }
-
-var errRetired = errors.New("this configuration was replaced; the next request meets the new one")
 
 // Portal serves the web frontend's API: health, sign-in, specialists and the
 // usage log. Other paths go to the next handler, or, if it is the last, get a
@@ -91,10 +89,10 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if !p.Last && !p.portal.Serves(r) {
 		return next.ServeHTTP(w, r)
 	}
-	if !p.app.engine.lease.enter() {
-		return caddyhttp.Error(http.StatusServiceUnavailable, errRetired)
+	if err := p.app.engine.enter(r); err != nil {
+		return refuse(r, err)
 	}
-	defer p.app.engine.lease.leave()
+	defer p.app.engine.leave()
 	p.portal.ServeHTTP(w, withPrincipal(r))
 	return nil
 }

@@ -99,11 +99,11 @@ func (l *RateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	if len(l.zones) == 0 {
 		return next.ServeHTTP(w, r)
 	}
-	if !l.app.engine.lease.enter() {
-		return caddyhttp.Error(http.StatusServiceUnavailable, errRetired)
+	if err := l.app.engine.enter(r); err != nil {
+		return refuse(r, err)
 	}
 	decision, err := l.take(r)
-	l.app.engine.lease.leave()
+	l.app.engine.leave()
 	if err != nil {
 		return refuse(r, asLLMError(err))
 	}

@@ -37,7 +37,11 @@ func (e *engine) start(ctx caddy.Context, migrate bool) error {
 	if err := e.specialists.Start(background); err != nil {
 		return err
 	}
-	return e.ledger.start()
+	if err := e.ledger.start(); err != nil {
+		return err
+	}
+	close(e.started)
+	return nil
 }
 
 var errUnreachable = errors.New("database unreachable")

@@ -2,7 +2,11 @@ package caddymodule
 
 import (
 	"context"
+	"net"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/financecommander/tollgate/internal/portal"
 	"github.com/financecommander/tollgate/internal/secret"
@@ -26,9 +30,35 @@ func (a *App) newPortal() *portal.Handler {
 	e := a.engine
 	return portal.New(portal.Options{
 		Version: Version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db,
-		DevLogin: true, AllowedDomains: a.AllowedDomains,
+		DevLogin: a.loopbackOnly, AllowedDomains: a.AllowedDomains,
 		Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher, Logger: a.logger,
 	})
+}
+
+// loopbackOnly says whether every server of the configuration listens on this
+// machine alone, where signing in needs no proof. It holds once the
+// configuration is complete, so it is asked per request.
+func (a *App) loopbackOnly() bool {
+	module, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return false
+	}
+	for _, server := range module.(*caddyhttp.App).Servers {
+		for _, address := range server.Listen {
+			if !isLoopback(address) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func isLoopback(address string) bool {
+	parsed, err := caddy.ParseNetworkAddress(address)
+	if err != nil {
+		return false
+	}
+	return parsed.IsUnixNetwork() || parsed.Host == "localhost" || net.ParseIP(parsed.Host).IsLoopback()
 }
 
 func (e *engine) status(ctx context.Context) Status {

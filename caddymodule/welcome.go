@@ -39,13 +39,12 @@ func greet(out io.Writer, address string) {
 	}
 	host := parsed.Host
 	ip := net.ParseIP(host)
-	loopback := host == "localhost" || ip.IsLoopback()
 	if host == "" || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	url := fmt.Sprintf("http://%s", net.JoinHostPort(host, fmt.Sprint(parsed.StartPort)))
 	fmt.Fprintf(out, "Tollgate listens on %s\n", url)
-	if !loopback {
+	if !isLoopback(address) {
 		return
 	}
 	fmt.Fprintf(out, `

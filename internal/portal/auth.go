@@ -38,7 +38,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return unprocessable("email", "must be an e-mail address")
 	}
-	if !h.o.DevLogin || h.o.Tokens == nil {
+	if h.o.DevLogin == nil || !h.o.DevLogin() || h.o.Tokens == nil {
 		return forbidden("signing in with an e-mail address alone works only on a gateway that listens on " +
 			"loopback; ask your operator for a token (made with \"tollgate token\")")
 	}

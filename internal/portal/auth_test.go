@@ -89,7 +89,7 @@ func TestLoginBodies(t *testing.T) {
 
 func TestLoginWithoutProofIsForDevelopment(t *testing.T) {
 	t.Parallel()
-	off := newHandler(t, func(o *Options) { o.DevLogin = false })
+	off := newHandler(t, func(o *Options) { o.DevLogin = func() bool { return false } })
 	problem := requireProblem(t, call(off, nil, "POST", "/auth/login", `{"email":"a@example.com"}`), 403)
 	require.Contains(t, problem["error"], "tollgate token")
 

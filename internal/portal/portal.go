@@ -60,8 +60,9 @@ type Options struct {
 	Chat http.Handler
 
 	// DevLogin lets people sign in with an e-mail address and no proof that it
-	// is theirs. For a gateway that listens on loopback only.
-	DevLogin bool
+	// is theirs, while it says so: for a gateway that listens on loopback only.
+	// nil: never.
+	DevLogin func() bool
 	// AllowedDomains are the mail domains that may sign in, compared exactly;
 	// none: all may.
 	AllowedDomains []string

@@ -53,7 +53,7 @@ func newHandler(t *testing.T, edit func(*Options)) *Handler {
 			body, _ := io.ReadAll(r.Body)
 			_, _ = w.Write([]byte(`{"path":"` + r.URL.Path + `","length":"` + strings.Repeat("x", len(body)) + `"}`))
 		}),
-		DevLogin: true,
+		DevLogin: func() bool { return true },
 		Tokens:   signer,
 	}
 	if edit != nil {
