@@ -33,6 +33,9 @@ func (db *DB) Migrate(ctx context.Context) ([]Applied, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := db.refuseForeignTables(ctx); err != nil {
+		return nil, err
+	}
 	results, err := provider.Up(ctx)
 	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 		results = partial.Applied
@@ -66,6 +69,27 @@ func (db *DB) Pending(ctx context.Context) ([]string, error) {
 		}
 	}
 	return pending, nil
+}
+
+// ErrForeignTable says that the database has a table of another program under a
+// name that Tollgate needs.
+var ErrForeignTable = errors.New("a table of another program is in the way")
+
+// refuseForeignTables keeps a first migration from failing half-way, or from
+// taking over what is somebody else's, in a database that the portal's earlier
+// backend used.
+func (db *DB) refuseForeignTables(ctx context.Context) error {
+	for _, table := range []string{"usage_logs", "specialists"} {
+		if !db.gorm.WithContext(ctx).Migrator().HasTable(table) {
+			continue
+		}
+		// Asked after the table was seen: another replica may just have made it.
+		if done, err := db.appliedVersions(ctx); err != nil || len(done) > 0 {
+			return err
+		}
+		return fmt.Errorf("%w: rename it (ALTER TABLE %s RENAME TO %s_before_tollgate) or name another database", ErrForeignTable, table, table)
+	}
+	return nil
 }
 
 // appliedVersions reads goose's table. goose itself would make it when it is

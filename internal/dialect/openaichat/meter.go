@@ -141,6 +141,10 @@ func (m *meter) read(data []byte, message string) (f found) {
 			if m.reading.Model == "" {
 				m.reading.Model = string(s.Text(nil))
 			}
+		case "service_tier":
+			if s.Kind() == jsonedit.KindString {
+				m.reading.ServiceTier = string(s.Text(nil))
+			}
 		case "error":
 			failed = failed || s.Kind() != jsonedit.KindNull
 		case "object":

@@ -100,6 +100,10 @@ func (m *meter) response(s *jsonedit.Scanner, collect bool) (known bool) {
 			if m.reading.Model == "" {
 				m.reading.Model = string(s.Text(nil))
 			}
+		case "service_tier":
+			if s.Kind() == jsonedit.KindString {
+				m.reading.ServiceTier = string(s.Text(nil))
+			}
 		case "incomplete_details":
 			for inner := range s.Members {
 				if string(inner) == "reason" {
