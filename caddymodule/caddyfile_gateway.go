@@ -1,9 +1,11 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -43,13 +45,13 @@ const (
 // errors in the caller's dialect:
 //
 //	llm_gateway [<matcher>] {
-//	    rate_limit       <limit>
+//	    rate_limit       [<limit>]
 //	    zone             <name> <limit> [<key>]
 //	    read_rate_limit  <limit>
 //	    login_rate_limit <limit>
 //	    cors             <origin...>
 //	    anonymous
-//	    portal_dir       <folder>
+//	    portal_dir       [<folder>]
 //	}
 func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	matcher, err := h.ExtractMatcherSet()
@@ -84,10 +86,9 @@ func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
 	for d.NextBlock(0) {
 		var err error
 		switch d.Val() {
-		case "rate_limit":
-			zone := Zone{Name: "default"}
-			err = one(d, &zone.Limit)
-			o.zones = append(o.zones, zone)
+		case "rate_limit": // an unset variable is the default
+			limit := cmp.Or(strings.Join(d.RemainingArgs(), " "), defaultLimit)
+			o.zones = append(o.zones, Zone{Name: "default", Limit: limit})
 		case "zone":
 			var zone Zone
 			zone, err = parseZone(d)
