@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,6 +21,7 @@ func init() {
 
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // so that the error says where
 		return nil, d.Err("the llm option is already set; there can be one")
 	}
 	app := new(App)
@@ -89,21 +91,11 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := none(d); err != nil {
+		return err
 	}
-	seen := make(map[string]bool)
-	for d.NextBlock(0) {
-		option := d.Val()
-		if seen[option] && option != "provider" && option != "specialist" && option != "alias" {
-			return d.Errf("%s is set twice", option)
-		}
-		seen[option] = true
-		if err := a.unmarshalOption(d, option); err != nil {
-			return err
-		}
-	}
-	return nil
+	return block(d, func(option string) error { return a.unmarshalOption(d, option) },
+		"provider", "specialist", "alias")
 }
 
 func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
@@ -143,13 +135,13 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "spool_max_size":
 		return size(d, &a.SpoolMaxBytes)
 	case "on_disconnect":
-		if !d.NextArg() {
-			return d.ArgErr()
+		args := d.RemainingArgs()
+		if len(args) != 1 && len(args) != 2 {
+			return d.Err("on_disconnect takes cancel or drain, and for drain a time")
 		}
-		a.OnDisconnect = d.Val()
-		if d.NextArg() {
-			d.Prev()
-			return duration(d, &a.DrainTimeout)
+		a.OnDisconnect = args[0]
+		if len(args) == 2 {
+			return asDuration(d, args[1], &a.DrainTimeout)
 		}
 		return nil
 	default:
@@ -158,63 +150,64 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 }
 
 func (j *JWT) unmarshal(d *caddyfile.Dispenser) error {
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
+	if err := none(d); err != nil {
+		return err
+	}
+	return block(d, func(option string) error {
+		switch option {
 		case "secret":
-			err = one(d, &j.Secret)
+			return one(d, &j.Secret)
 		case "lifetime":
-			err = duration(d, &j.Lifetime)
+			return duration(d, &j.Lifetime)
 		case "issuer":
 			issuer := Issuer{}
-			if err = named(d, &issuer.Name); err == nil {
-				err = issuer.unmarshal(d)
+			if err := issuer.unmarshal(d); err != nil {
+				return err
 			}
 			j.Issuers = append(j.Issuers, issuer)
+			return nil
 		default:
-			err = d.Errf("unrecognized option of jwt: %s", d.Val())
+			return d.Errf("unrecognized option of jwt: %s", option)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	}, "issuer")
 }
 
 func (i *Issuer) unmarshal(d *caddyfile.Dispenser) error {
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
+	if err := named(d, &i.Name); err != nil {
+		return err
+	}
+	return block(d, func(option string) error {
+		switch option {
 		case "iss":
-			err = one(d, &i.Issuer)
+			return one(d, &i.Issuer)
 		case "audience":
-			if err = some(d, &i.Audience); err == nil && len(i.Audience) == 1 && i.Audience[0] == "any" {
+			if err := some(d, &i.Audience); err != nil {
+				return err
+			}
+			if slices.Equal(i.Audience, []string{"any"}) {
 				i.Audience, i.AnyAudience = nil, true
 			}
+			return nil
 		case "secret":
-			err = one(d, &i.Secret)
+			return one(d, &i.Secret)
 		case "public_keys":
-			err = one(d, &i.PublicKeys)
+			return one(d, &i.PublicKeys)
 		case "jwks":
-			err = one(d, &i.JWKS)
+			return one(d, &i.JWKS)
 		case "refresh":
-			err = duration(d, &i.Refresh)
+			return duration(d, &i.Refresh)
 		case "leeway":
-			err = duration(d, &i.Leeway)
+			return duration(d, &i.Leeway)
 		case "algorithms":
-			err = some(d, &i.Algorithms)
+			return some(d, &i.Algorithms)
 		case "claim":
-			err = pair(d, &i.Claims)
+			return pair(d, &i.Claims)
 		case "require":
-			err = pair(d, &i.Require)
+			return pair(d, &i.Require)
 		default:
-			err = d.Errf("unrecognized option of issuer: %s", d.Val())
+			return d.Errf("unrecognized option of issuer: %s", option)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	}, "claim", "require")
 }
 
 func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {
@@ -222,39 +215,39 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {
 	if err := named(d, &p.Name); err != nil {
 		return err
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
+	err := block(d, func(option string) error {
+		switch option {
 		case "key":
-			err = some(d, &p.Keys)
+			return some(d, &p.Keys)
 		case "base_url":
-			err = one(d, &p.BaseURL)
+			return one(d, &p.BaseURL)
 		case "preset":
-			err = one(d, &p.Preset)
+			return one(d, &p.Preset)
 		case "models":
-			err = some(d, &p.Models)
+			return some(d, &p.Models)
 		case "header":
-			var headers map[string]string
-			if err = pair(d, &headers); err == nil {
-				if p.Headers == nil {
-					p.Headers = make(http.Header)
-				}
-				for name, value := range headers {
-					p.Headers.Add(name, value)
-				}
-			}
+			return p.unmarshalHeader(d)
 		case "timeout":
-			err = p.unmarshalTimeout(d)
+			return p.unmarshalTimeout(d)
 		case "transport":
-			err = transport(d, &p.TransportRaw)
+			return transport(d, &p.TransportRaw)
 		default:
-			err = d.Errf("unrecognized option of provider: %s", d.Val())
+			return d.Errf("unrecognized option of provider: %s", option)
 		}
-		if err != nil {
-			return err
-		}
-	}
+	}, "header", "timeout")
 	a.Providers = append(a.Providers, p)
+	return err
+}
+
+func (p *Provider) unmarshalHeader(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("header takes a name and a value")
+	}
+	if p.Headers == nil {
+		p.Headers = make(http.Header)
+	}
+	p.Headers.Add(args[0], args[1])
 	return nil
 }
 
@@ -279,16 +272,12 @@ func (a *App) unmarshalSpecialist(d *caddyfile.Dispenser) error {
 	if err := named(d, &s.ID); err != nil {
 		return err
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := unmarshalSpecialistOption(d, &s, d.Val()); err != nil {
-			return err
-		}
-	}
+	err := block(d, func(option string) error { return unmarshalSpecialistOption(d, &s, option) })
 	if s.Name == "" {
 		s.Name = s.ID
 	}
 	a.Specialists = append(a.Specialists, s)
-	return nil
+	return err
 }
 
 func unmarshalSpecialistOption(d *caddyfile.Dispenser, s *specialist.Specialist, option string) error {
@@ -298,12 +287,13 @@ func unmarshalSpecialistOption(d *caddyfile.Dispenser, s *specialist.Specialist,
 	case "description":
 		return one(d, &s.Description)
 	case "model":
-		var to specialist.Target
-		if err := target(d, &to); err != nil {
+		var text string
+		if err := one(d, &text); err != nil {
 			return err
 		}
+		to, err := target(d, text)
 		s.Provider, s.Model = to.Provider, to.Model
-		return nil
+		return err
 	case "system_prompt":
 		return one(d, &s.SystemPrompt)
 	case "base_url":
@@ -343,10 +333,13 @@ func unmarshalSpecialistOption(d *caddyfile.Dispenser, s *specialist.Specialist,
 		s.Pricing = &specialist.Pricing{InputPer1M: json.Number(args[0]), OutputPer1M: json.Number(args[1])}
 		return nil
 	case "fallback":
-		for d.NextArg() {
-			d.Prev()
-			var to specialist.Target
-			if err := target(d, &to); err != nil {
+		var args []string
+		if err := some(d, &args); err != nil {
+			return err
+		}
+		for _, text := range args {
+			to, err := target(d, text)
+			if err != nil {
 				return err
 			}
 			s.Fallbacks = append(s.Fallbacks, to)
@@ -359,10 +352,17 @@ func unmarshalSpecialistOption(d *caddyfile.Dispenser, s *specialist.Specialist,
 
 // duration reads the option's only argument as a duration.
 func duration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	if *to != 0 {
+		return d.Errf("%s is set twice", d.Val())
+	}
 	var text string
 	if err := one(d, &text); err != nil {
 		return err
 	}
+	return asDuration(d, text, to)
+}
+
+func asDuration(d *caddyfile.Dispenser, text string, to *caddy.Duration) error {
 	value, err := caddy.ParseDuration(text)
 	if err != nil || value <= 0 {
 		return d.Errf("%s is no duration; write one like 30s or 5m", text)

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -9,6 +10,28 @@ import (
 
 	"github.com/financecommander/tollgate/internal/specialist"
 )
+
+// block reads the lines of a block, if there is one. Each option may be set once,
+// unless it is one of many.
+func block(d *caddyfile.Dispenser, read func(option string) error, many ...string) error {
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if seen[option] && !slices.Contains(many, option) {
+			return d.Errf("%s is set twice", option)
+		}
+		seen[option] = true
+		if err := read(option); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bare says that a directive or option takes no block.
+func bare(d *caddyfile.Dispenser) error {
+	return block(d, func(option string) error { return d.Errf("unrecognized option: %s", option) })
+}
 
 // one reads the option's only argument.
 func one(d *caddyfile.Dispenser, to *string) error {
@@ -20,7 +43,7 @@ func one(d *caddyfile.Dispenser, to *string) error {
 	return none(d)
 }
 
-// none says that there are no more arguments.
+// none says that there are no more arguments on the line.
 func none(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected %s", d.Val())
@@ -83,23 +106,19 @@ func onOff(d *caddyfile.Dispenser, to **bool) error {
 	return nil
 }
 
-// target reads the next argument as `provider/model`.
-func target(d *caddyfile.Dispenser, to *specialist.Target) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	provider, model, ok := strings.Cut(d.Val(), "/")
+// target reads `provider/model`.
+func target(d *caddyfile.Dispenser, text string) (specialist.Target, error) {
+	provider, model, ok := strings.Cut(text, "/")
 	if !ok || provider == "" || model == "" {
-		return d.Errf("%s is no provider/model", d.Val())
+		return specialist.Target{}, d.Errf("%s is no provider/model", text)
 	}
-	*to = specialist.Target{Provider: provider, Model: model}
-	return nil
+	return specialist.Target{Provider: provider, Model: model}, nil
 }
 
 // transport reads a transport module's name and its block.
 func transport(d *caddyfile.Dispenser, to *json.RawMessage) error {
 	if !d.NextArg() {
-		return d.ArgErr()
+		return d.Err("transport needs the name of a module, such as http")
 	}
 	name := d.Val()
 	module, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+name)

@@ -54,6 +54,7 @@ const (
 //	    portal_dir       [<folder>]
 //	}
 func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, err
@@ -79,13 +80,12 @@ func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
 	o := &gatewayOptions{reads: defaultReads, login: defaultLogin}
 	d := h.Dispenser
-	d.Next() // the directive's name
-	if d.NextArg() {
-		return nil, d.ArgErr()
+	d.Next() // the directive's name again: taking the matcher out starts over
+	if err := none(d); err != nil {
+		return nil, err
 	}
-	for d.NextBlock(0) {
-		var err error
-		switch d.Val() {
+	err := block(d, func(option string) (err error) {
+		switch option {
 		case "rate_limit": // an unset variable is the default
 			limit := cmp.Or(strings.Join(d.RemainingArgs(), " "), defaultLimit)
 			o.zones = append(o.zones, Zone{Name: "default", Limit: limit})
@@ -107,11 +107,12 @@ func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
 				o.portalDir, err = d.Val(), none(d)
 			}
 		default:
-			err = d.Errf("unrecognized option: %s", d.Val())
+			err = d.Errf("unrecognized option: %s", option)
 		}
-		if err != nil {
-			return nil, err
-		}
+		return err
+	}, "zone", "cors")
+	if err != nil {
+		return nil, err
 	}
 	if len(o.zones) == 0 {
 		o.zones = []Zone{{Name: "default", Limit: defaultLimit}}

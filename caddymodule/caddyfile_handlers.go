@@ -9,8 +9,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Where the directives stand among Caddy's own: who asks before how much, and
-// both before what.
+// Where the directives stand among Caddy's own. Who asks and how much is settled
+// with Caddy's other authentication, before `handle` and whatever answers, so
+// that nothing is reached around it.
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("llm_cors", parseHandler[CORS])
 	httpcaddyfile.RegisterHandlerDirective("llm_jwt", parseAuthenticator)
@@ -20,7 +21,10 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("llm_error", parseHandler[ErrorResponder])
 	httpcaddyfile.RegisterDirective("llm_gateway", parseGateway)
 
-	for _, name := range []string{"llm_cors", "llm_jwt", "llm_rate_limit", "llm_proxy", "llm_portal", "llm_error", "llm_gateway"} {
+	for _, name := range []string{"llm_cors", "llm_jwt", "llm_rate_limit"} {
+		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "basic_auth")
+	}
+	for _, name := range []string{"llm_proxy", "llm_portal", "llm_error", "llm_gateway"} {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
 }
@@ -39,25 +43,14 @@ func parseHandler[T any, P directive[T]](h httpcaddyfile.Helper) (caddyhttp.Midd
 
 func parseAuthenticator(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // the directive's name
-	if err := bare(h.Dispenser); err != nil {
+	if err := none(h.Dispenser); err != nil {
 		return nil, err
 	}
-	return authentication(h), nil
+	return authentication(h), bare(h.Dispenser)
 }
 
 func authentication(h httpcaddyfile.Helper) caddyauth.Authentication {
 	return caddyauth.Authentication{ProvidersRaw: caddy.ModuleMap{"llm_jwt": h.JSON(Authenticator{})}}
-}
-
-// bare says that a directive takes neither arguments nor a block.
-func bare(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	if d.NextBlock(d.Nesting()) {
-		return d.Errf("unrecognized option: %s", d.Val())
-	}
-	return nil
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
@@ -66,7 +59,7 @@ func bare(d *caddyfile.Dispenser) error {
 //	    anonymous
 //	}
 func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return flag(d, "anonymous", &p.Anonymous)
+	return oneSwitch(d, "anonymous", &p.Anonymous)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
@@ -75,33 +68,35 @@ func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //	    last
 //	}
 func (p *Portal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return flag(d, "last", &p.Last)
+	return oneSwitch(d, "last", &p.Last)
 }
 
-// flag reads a directive whose block has one switch at most.
-func flag(d *caddyfile.Dispenser, name string, to *bool) error {
+// oneSwitch reads a directive whose block has one switch at most.
+func oneSwitch(d *caddyfile.Dispenser, name string, to *bool) error {
 	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := none(d); err != nil {
+		return err
 	}
-	for d.NextBlock(d.Nesting()) {
-		if d.Val() != name {
-			return d.Errf("unrecognized option: %s", d.Val())
+	return block(d, func(option string) error {
+		if option != name {
+			return d.Errf("unrecognized option: %s", option)
 		}
 		*to = true
-		if err := none(d); err != nil {
-			return err
-		}
-	}
-	return nil
+		return none(d)
+	})
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
 //
 //	llm_cors [<matcher>] <origin...>
+//
+// A lone `*` would be the matcher: every origin is `llm_cors * *`.
 func (c *CORS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
-	return some(d, &c.Origins)
+	if err := some(d, &c.Origins); err != nil {
+		return err
+	}
+	return bare(d)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
@@ -109,6 +104,9 @@ func (c *CORS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //	llm_error [<matcher>]
 func (*ErrorResponder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
+	if err := none(d); err != nil {
+		return err
+	}
 	return bare(d)
 }
 
@@ -127,17 +125,14 @@ func (l *RateLimit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "zone" {
-			return d.Errf("unrecognized option: %s", d.Val())
+	return block(d, func(option string) error {
+		if option != "zone" {
+			return d.Errf("unrecognized option: %s", option)
 		}
 		zone, err := parseZone(d)
-		if err != nil {
-			return err
-		}
 		l.Zones = append(l.Zones, zone)
-	}
-	return nil
+		return err
+	}, "zone")
 }
 
 // parseZone reads what stands behind `zone`.
