@@ -128,7 +128,11 @@ func (ErrorResponder) CaddyModule() caddy.ModuleInfo {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (ErrorResponder) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	gateway.WriteError(w, r, refusal(r))
+	err := refusal(r)
+	if err.Status() == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer") // required of every 401 (RFC 9110, 15.5.2)
+	}
+	gateway.WriteError(w, r, err)
 	return nil
 }
 

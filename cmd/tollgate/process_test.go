@@ -75,11 +75,19 @@ func (g *gateway) setenv(env ...string) {
 	}
 }
 
-// caddyfile makes the gateway use this configuration. {listen} and {admin}
-// stand for its addresses.
-func (g *gateway) caddyfile(text string) {
+// caddyfile makes the gateway use a configuration with these lines in its llm
+// block and in its site.
+func (g *gateway) caddyfile(app, site string) {
 	g.t.Helper()
-	text = strings.NewReplacer("{listen}", g.URL, "{admin}", strings.TrimPrefix(g.Admin, "http://")).Replace(text)
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(g.URL, "http://"))
+	g.configure(fmt.Sprintf("{\nadmin %s\npersist_config off\nauto_https off\ngrace_period 1m\nllm {\n%s\n}\n}\nhttp://:%s {\nbind 127.0.0.1\n%s\n}\n",
+		strings.TrimPrefix(g.Admin, "http://"), app, port, site))
+}
+
+// configure makes the gateway use this Caddyfile from the next start or reload
+// on.
+func (g *gateway) configure(text string) {
+	g.t.Helper()
 	g.config = filepath.Join(g.dir, "Caddyfile")
 	require.NoError(g.t, os.WriteFile(g.config, []byte(text), 0o600))
 }
