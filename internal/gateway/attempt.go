@@ -166,7 +166,7 @@ func (ex *exchange) upstreamHeader(t *target) http.Header {
 
 // upstreamError reads an answer that is no success.
 func (ex *exchange) upstreamError(a *attempt, resp *http.Response) *llm.Error {
-	a.watch.touch()
+	a.watch.answered()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil && ex.r.Context().Err() != nil {
 		return clientGone(ex.r)

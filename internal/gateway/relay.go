@@ -12,7 +12,7 @@ import (
 // relayWhole passes an unstreamed answer on: read whole, settled, then written,
 // so that the record stands before the caller has the answer.
 func (ex *exchange) relayWhole(a *attempt, resp *http.Response) *llm.Error {
-	a.watch.touch()
+	a.watch.answered()
 	body := newBuffer(int(min(max(resp.ContentLength, 0), maxAnswer)))
 	defer body.free()
 	n, err := body.readFrom(io.LimitReader(watched{resp.Body, a.watch}, maxAnswer+1))

@@ -36,7 +36,7 @@ type stream struct {
 // relayStream passes a streamed answer on, whole event by whole event, each as
 // soon as it is there.
 func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
-	a.watch.touch()
+	a.watch.answered()
 	defer metrics.StreamStarted()()
 	s := &stream{
 		ex: ex, a: a, resp: resp, said: ex.face.answer(ex, a),
@@ -50,8 +50,9 @@ func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
 	defer s.pings.stop()
 	for {
 		_, failure := s.scanner.Fill(resp.Body)
-		a.watch.touch()
-		s.take()
+		now := time.Now()
+		a.watch.touchAt(now)
+		s.take(now)
 		if failure != nil || s.done || s.failed {
 			return s.end(failure)
 		}
@@ -63,7 +64,7 @@ func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
 
 // take meters the events at hand and turns them into the caller's bytes. An
 // error is the last of them, and is said in our words by appendEnd.
-func (s *stream) take() {
+func (s *stream) take(now time.Time) {
 	arrived := false
 	for !s.failed {
 		ev, ok := s.scanner.Next()
@@ -73,7 +74,7 @@ func (s *stream) take() {
 		arrived = true
 		mark := s.a.meter.Event(ev)
 		if mark.Content && s.a.firstToken == 0 {
-			s.a.firstToken = time.Since(s.ex.start)
+			s.a.firstToken = now.Sub(s.ex.start)
 			s.a.target.counts.FirstToken(s.a.firstToken)
 		}
 		s.done, s.failed = s.done || mark.Terminal, mark.Failed
@@ -82,7 +83,6 @@ func (s *stream) take() {
 		}
 	}
 	if arrived {
-		now := time.Now()
 		if !s.last.IsZero() {
 			s.a.target.counts.Gap(now.Sub(s.last))
 		}
@@ -180,7 +180,7 @@ func (s *stream) linger() {
 	s.a.watch.shorten(lingerTime)
 	for {
 		_, failure := s.scanner.Fill(s.resp.Body)
-		s.take()
+		s.take(time.Now())
 		if failure == io.EOF {
 			s.out = s.said.appendRest(s.out, s.scanner.Rest())
 		}
