@@ -212,7 +212,7 @@ func TestRecordBeforeTheEnd(t *testing.T) {
 					return
 				}
 				upstreamtest.Stream(events[:7]...)(w, r) // up to the last word
-				time.Sleep(20 * time.Millisecond)
+				pause()
 				upstreamtest.Stream(events[7:]...)(headerless{w}, r)
 			})
 			f := setup(t, withSpecialists, provider(t, "openai", server.URL(), upstream.Timeouts{}))

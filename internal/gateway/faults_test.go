@@ -234,7 +234,7 @@ const opening = ": opening\n\n"
 func slowFirst(then upstreamtest.Behaviour) upstreamtest.Behaviour {
 	return func(w http.ResponseWriter, r *http.Request) {
 		upstreamtest.Stream(opening)(w, r)
-		time.Sleep(20 * time.Millisecond)
+		pause()
 		then(headerless{w}, r)
 	}
 }
@@ -285,3 +285,6 @@ func TestEndIsNotHeldUp(t *testing.T) {
 	require.EqualValues(t, 1, transport.open.Load(), "one connection serves all")
 	require.Len(t, f.ledger.wait(t, 5), 5)
 }
+
+// pause lets what was sent pass through the gateway before more follows.
+func pause() { time.Sleep(20 * time.Millisecond) }

@@ -71,7 +71,7 @@ func (g *Gateway) modelsFor(p *identity.Principal) []model {
 	for _, provider := range g.providers {
 		names := provider.Models()
 		if names == nil {
-			for _, m := range g.Prices.Models(provider.Name) {
+			for _, m := range g.Prices.Models(tableName(provider.Name)) {
 				names = append(names, m.Name)
 			}
 		}

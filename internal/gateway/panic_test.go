@@ -35,7 +35,9 @@ type brokenCodec struct {
 
 func (c brokenCodec) Read(body []byte) (dialect.Call, error) { return c.Codec.Read(body) }
 
-func (c brokenCodec) NewMeter() dialect.Meter { return &brokenMeter{Meter: c.Codec.NewMeter(), codec: c} }
+func (c brokenCodec) NewMeter() dialect.Meter {
+	return &brokenMeter{Meter: c.Codec.NewMeter(), codec: c}
+}
 
 type brokenMeter struct {
 	dialect.Meter

@@ -133,6 +133,14 @@ func configuredName(provider string) string {
 	return provider
 }
 
+// tableName is the reverse of [configuredName].
+func tableName(provider string) string {
+	if provider == "gemini" {
+		return "google"
+	}
+	return provider
+}
+
 // mayUse says whether a caller's token is good for a thing under any of its
 // names.
 func (g *Gateway) mayUse(p *identity.Principal, name string, others ...string) bool {

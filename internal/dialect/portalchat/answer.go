@@ -49,7 +49,7 @@ func AppendFinal(dst []byte, o Outcome) []byte {
 	cost := amount(o.Cost)
 	c := chunk{
 		IsFinal: true, InputTokens: o.InputTokens, OutputTokens: o.OutputTokens, Model: o.Model,
-		LatencyMS: o.Latency.Milliseconds(), Cost: cost, Estimated: cost,
+		LatencyMS: o.Latency.Round(time.Millisecond).Milliseconds(), Cost: cost, Estimated: cost,
 	}
 	if o.Err != nil {
 		c.Error = message(o.Err)
@@ -85,7 +85,7 @@ func AppendAnswer(dst []byte, text string, o Outcome) []byte {
 	data, _ := json.Marshal(answer{
 		Content: text, SpecialistID: o.SpecialistID, SpecialistName: o.SpecialistName,
 		Provider: o.Provider, Model: o.Model, InputTokens: o.InputTokens, OutputTokens: o.OutputTokens,
-		Cost: cost, Estimated: cost, LatencyMS: o.Latency.Milliseconds(),
+		Cost: cost, Estimated: cost, LatencyMS: o.Latency.Round(time.Millisecond).Milliseconds(),
 	}, jsontext.AllowInvalidUTF8(true))
 	return append(dst, data...)
 }

@@ -6,6 +6,7 @@ package portalchat
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -93,10 +94,8 @@ func (r *Request) LLM(stream bool) *llm.Request {
 func malformed(err error) *llm.Error {
 	e := &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the body must be one JSON object", Err: err}
 	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
-		e.Param = field(string(wrong.JSONPointer))
-		e.Message = e.Param + " has the wrong type"
-		if e.Param == "" {
-			e.Message = "the body must be a JSON object"
+		if name := field(string(wrong.JSONPointer)); name != "" {
+			return invalid(name, name+" has the wrong type")
 		}
 	}
 	return e
@@ -118,6 +117,10 @@ func field(pointer string) string {
 	return path.String()
 }
 
+// invalid is the error for a wrong field: 422, as the old backend had it.
 func invalid(param, text string) *llm.Error {
-	return &llm.Error{Cause: llm.CauseInvalidRequest, Param: param, Message: text}
+	return &llm.Error{
+		Cause: llm.CauseInvalidRequest, HTTPStatus: http.StatusUnprocessableEntity,
+		Param: param, Message: text,
+	}
 }
