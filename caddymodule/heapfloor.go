@@ -28,11 +28,14 @@ func keepHeapFloor() {
 }
 
 // gcWatch is made anew in every collection, by the finalizer of the one before.
-type gcWatch struct{ percent int }
+type gcWatch struct {
+	percent int
+	_       [16]byte // smaller objects share their memory, and so their life, with others
+}
 
 func (w *gcWatch) arm() {
 	runtime.SetFinalizer(w, func(w *gcWatch) {
-		next := &gcWatch{w.percent}
+		next := &gcWatch{percent: w.percent}
 		if percent := gcPercent(liveHeap()); percent*4 < w.percent*3 || percent*3 > w.percent*4 {
 			debug.SetGCPercent(percent) // stops the world, so only for a change that counts
 			next.percent = percent

@@ -15,22 +15,39 @@ import (
 // terminal event. The connection of one that does can be used again.
 const lingerTime = 100 * time.Millisecond
 
-var scanners = sync.Pool{New: func() any { return new(sse.Scanner) }}
+// streamBuffers are what a stream reads into and writes from.
+type streamBuffers struct {
+	scanner sse.Scanner
+	out     []byte // what the caller gets next
+}
+
+// keepOut bounds the pooled memory of one stream.
+const keepOut = 32 << 10
+
+var streams = sync.Pool{New: func() any { return new(streamBuffers) }}
+
+func (b *streamBuffers) free() {
+	b.scanner.Reset()
+	b.out = b.out[:0]
+	if cap(b.out) > keepOut {
+		b.out = nil
+	}
+	streams.Put(b)
+}
 
 // stream is a streamed answer on its way.
 type stream struct {
-	ex      *exchange
-	a       *attempt
-	resp    *http.Response
-	said    answer
-	rc      *http.ResponseController
-	scanner *sse.Scanner
-	out     []byte // what the caller gets next
-	last    time.Time
-	done    bool // the terminal event has come
-	failed  bool // an error has come in its place
-	gone    bool // the caller has left; only read on
-	pings   pings
+	*streamBuffers
+	ex     *exchange
+	a      *attempt
+	resp   *http.Response
+	said   answer
+	rc     *http.ResponseController
+	last   time.Time
+	done   bool // the terminal event has come
+	failed bool // an error has come in its place
+	gone   bool // the caller has left; only read on
+	pings  pings
 }
 
 // relayStream passes a streamed answer on, whole event by whole event, each as
@@ -39,13 +56,11 @@ func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
 	a.watch.answered()
 	defer metrics.StreamStarted()()
 	s := &stream{
-		ex: ex, a: a, resp: resp, said: ex.face.answer(ex, a),
-		rc: http.NewResponseController(ex.w), scanner: scanners.Get().(*sse.Scanner),
+		streamBuffers: streams.Get().(*streamBuffers),
+		ex:            ex, a: a, resp: resp, said: ex.face.answer(ex, a),
+		rc: http.NewResponseController(ex.w),
 	}
-	defer func() {
-		s.scanner.Reset()
-		scanners.Put(s.scanner)
-	}()
+	defer s.free()
 	s.pings.start(ex.face.pingEvery(&ex.g.Options), s.ping)
 	defer s.pings.stop()
 	for {
