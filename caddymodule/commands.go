@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -79,7 +80,7 @@ func configFlag(c *cobra.Command) {
 // loadApp reads the llm app of a configuration as the server would, without
 // starting anything. Without a configuration it is the default one.
 func loadApp(flags caddycmd.Flags) (*App, error) {
-	app := new(App)
+	app := &App{logger: slog.Default()} // on stderr, beside the command's own output
 	file := flags.String("config")
 	if file == "" {
 		if _, err := os.Stat("Caddyfile"); err != nil {
