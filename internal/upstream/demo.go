@@ -217,9 +217,14 @@ func encode(v any) []byte {
 
 func (a *demoAnswer) stream(r *http.Request) *http.Response {
 	body, out := io.Pipe()
+	ctx := r.Context()
 	// The goroutine ends when the answer is said, the reader closes the body or
 	// the request is cancelled, as a real connection's would.
-	go func() { _ = out.CloseWithError(a.say(r.Context(), out)) }()
+	stop := context.AfterFunc(ctx, func() { _ = out.CloseWithError(ctx.Err()) })
+	go func() {
+		defer stop()
+		_ = out.CloseWithError(a.say(ctx, out))
+	}()
 	return demoResponse(r, http.StatusOK, "text/event-stream", body, -1)
 }
 
