@@ -176,8 +176,11 @@ func (g *Gateway) routes() *http.ServeMux {
 
 // Serves says whether the request's path is one of the gateway's.
 func (g *Gateway) Serves(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/v1/") || strings.HasPrefix(r.URL.Path, "/chat/send") ||
-		strings.HasPrefix(r.URL.Path, "/chat/stream")
+	switch r.URL.Path {
+	case "/chat/send", "/chat/send/", "/chat/stream", "/chat/stream/":
+		return true
+	}
+	return strings.HasPrefix(r.URL.Path, "/v1/")
 }
 
 // ServeHTTP implements http.Handler.

@@ -3,7 +3,9 @@ package gateway_test
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/internal/upstreamtest"
+	"github.com/financecommander/tollgate/pricing"
 )
 
 const hello = `{"model":"openai/gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}`
@@ -224,4 +227,29 @@ func TestLedgerFull(t *testing.T) {
 	require.Equal(t, "5", a.Header.Get("Retry-After"))
 	require.NotContains(t, a.Body, "spool")
 	require.Empty(t, server.Requests())
+}
+
+// The paths that are the gateway's; what it serves it answers itself, in a
+// dialect of its own.
+func TestServes(t *testing.T) {
+	server := upstreamtest.New(t)
+	g := gateway.New(gateway.Options{
+		Logger: slog.New(slog.DiscardHandler), Prices: pricing.Embedded(), Ledger: newLedger(),
+		Providers: []*upstream.Provider{provider(t, "openai", server.URL(), upstream.Timeouts{})},
+	})
+	for path, want := range map[string]bool{
+		"/v1/chat/completions": true, "/v1/models": true, "/v1/anything": true, "/chat/send": true, "/chat/send/": true, "/chat/stream": true,
+		"/chat/stream/": true, "/chat/sender": false, "/chat/stream/x": false, "/chat/triage": false, "/": false, "/v1": false, "/v1beta/x": false,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)
+		require.Equal(t, want, g.Serves(r), path)
+		if want {
+			w := httptest.NewRecorder()
+			g.ServeHTTP(w, r)
+			require.Equal(t, "application/json", w.Header().Get("Content-Type"), path)
+		}
+	}
+	for _, path := range gateway.SpendingPaths() {
+		require.True(t, g.Serves(httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)), path)
+	}
 }
