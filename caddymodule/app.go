@@ -158,7 +158,7 @@ func (a *App) Stop() error {
 // closes them.
 func (a *App) Cleanup() error {
 	if a.engine != nil {
-		a.engine.lease.leave()
+		a.engine.retire()
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func init() {
 	caddy.OnExit(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
-		flushLedgers(ctx)
+		ledgers.flush(ctx)
 	})
 }
 

@@ -47,6 +47,7 @@ type engine struct {
 
 	releases []func() error
 	started  chan struct{}  // closed when start has succeeded
+	retired  chan struct{}  // closed when the configuration is done with
 	starting sync.WaitGroup // the retries of start
 	cancel   context.CancelFunc
 }
@@ -54,7 +55,10 @@ type engine struct {
 // newEngine opens everything without asking the network anything. Where it
 // fails it lets go of what it had.
 func (a *App) newEngine(ctx caddy.Context) (*engine, error) {
-	e := &engine{app: a, logger: a.logger, started: make(chan struct{}), cancel: func() {}}
+	e := &engine{
+		app: a, logger: a.logger, cancel: func() {},
+		started: make(chan struct{}), retired: make(chan struct{}),
+	}
 	e.lease = newLease(e.close)
 	for _, step := range []func(caddy.Context) error{
 		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openProviders, e.openSpecialists,
@@ -231,6 +235,7 @@ func (e *engine) enter(r *http.Request) *llm.Error {
 	select {
 	case <-e.started:
 		return nil
+	case <-e.retired: // without having started
 	case <-r.Context().Done():
 	case <-time.After(startTimeout):
 	}
@@ -239,6 +244,25 @@ func (e *engine) enter(r *http.Request) *llm.Error {
 }
 
 func (e *engine) leave() { e.lease.leave() }
+
+// linger is how long a configuration that was replaced still takes requests:
+// those its server had begun to handle, which wait for an issuer's keys perhaps.
+// Tests shorten it.
+var linger = 5 * time.Second
+
+// retire lets go of the engine for its configuration. Live requests keep it.
+func (e *engine) retire() {
+	close(e.retired)
+	select {
+	case <-e.started:
+		if !caddy.Exiting() {
+			time.AfterFunc(linger, e.leave)
+			return
+		}
+	default: // never served
+	}
+	e.leave()
+}
 
 // close lets go of everything, in the order opposite to opening.
 func (e *engine) close() {
@@ -249,6 +273,11 @@ func (e *engine) close() {
 	}
 	if e.specialists != nil {
 		e.specialists.Stop()
+	}
+	for _, p := range e.providers {
+		if transport, ok := p.Transport.(roundTripper); ok {
+			transport.closeIdle()
+		}
 	}
 	var err error
 	for i := len(e.releases) - 1; i >= 0; i-- {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,39 +34,77 @@ func (e *engine) openLedger(caddy.Context) error {
 	e.ledger, err = hold(e, "ledger "+url+" "+dir,
 		func() (*sharedLedger, error) {
 			l := usage.New(usage.Config{Dir: dir, MaxBytes: maxBytes, Logger: logger}, db)
-			return &sharedLedger{l, sync.OnceValue(l.Start)}, nil
+			shared := &sharedLedger{l, sync.OnceValue(l.Start)}
+			ledgers.add(shared)
+			return shared, nil
 		},
 		(*sharedLedger).close)
-	if err != nil {
-		return err
-	}
-	ledger := e.ledger
-	metrics.WatchLedger(func() metrics.LedgerState {
-		s := ledger.Stats()
-		return metrics.LedgerState{
-			QueuedRecords: s.Records, QueuedBytes: s.Bytes, OldestAgeSeconds: s.Oldest.Seconds(),
-			Shipped: s.Shipped, Parked: s.Parked, Corrupt: s.Corrupt,
-		}
-	})
-	return nil
+	return err
 }
 
 func (l *sharedLedger) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	return l.Stop(ctx)
+	err := l.Stop(ctx)
+	ledgers.remove(l)
+	return err
 }
 
-// flushLedgers ships what is left when the process ends: streams that were cut
-// never let go of their ledger, so nothing else would.
-func flushLedgers(ctx context.Context) {
+func init() { metrics.WatchLedger(ledgers.state) }
+
+// ledgers are all that the process has open: a live stream may still need the
+// one of an earlier configuration.
+var ledgers ledgerSet
+
+type ledgerSet struct {
+	mu     sync.Mutex // guards what follows
+	open   []*sharedLedger
+	closed metrics.LedgerState // what those did that are gone, so that counters never go back
+}
+
+func (s *ledgerSet) add(l *sharedLedger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = append(s.open, l)
+}
+
+func (s *ledgerSet) remove(l *sharedLedger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = slices.DeleteFunc(s.open, func(other *sharedLedger) bool { return other == l })
+	stats := l.Stats()
+	s.closed.Shipped += stats.Shipped
+	s.closed.Parked += stats.Parked
+	s.closed.Corrupt += stats.Corrupt
+}
+
+// state is that of all ledgers together.
+func (s *ledgerSet) state() metrics.LedgerState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.closed
+	for _, l := range s.open {
+		stats := l.Stats()
+		all.QueuedRecords += stats.Records
+		all.QueuedBytes += stats.Bytes
+		all.OldestAgeSeconds = max(all.OldestAgeSeconds, stats.Oldest.Seconds())
+		all.Shipped += stats.Shipped
+		all.Parked += stats.Parked
+		all.Corrupt += stats.Corrupt
+	}
+	return all
+}
+
+// flush ships what is left when the process ends: streams that were cut never
+// let go of their ledger, so nothing else would.
+func (s *ledgerSet) flush(ctx context.Context) {
+	s.mu.Lock()
+	open := slices.Clone(s.open)
+	s.mu.Unlock()
 	var all sync.WaitGroup
-	pool.Range(func(_, value any) bool {
-		if held, ok := value.(*pooled[*sharedLedger]); ok {
-			all.Go(func() { _ = held.value.Stop(ctx) }) // what is left is on disk, and the ledger has logged it
-		}
-		return true
-	})
+	for _, l := range open {
+		all.Go(func() { _ = l.Stop(ctx) }) // what is left is on disk, and the ledger has logged it
+	}
 	all.Wait()
 }
 

@@ -158,6 +158,13 @@ func loadTransport(ctx caddy.Context, owner any, raw json.RawMessage) (http.Roun
 // roundTripper says in the gateway's words that no connection could be made.
 type roundTripper struct{ http.RoundTripper }
 
+// closeIdle closes the connections that wait for another request.
+func (t roundTripper) closeIdle() {
+	if transport, ok := t.RoundTripper.(*reverseproxy.HTTPTransport); ok && transport.Transport != nil {
+		transport.Transport.CloseIdleConnections()
+	}
+}
+
 func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(r)
 	if err != nil {

@@ -102,8 +102,8 @@ func (l *RateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	if err := l.app.engine.enter(r); err != nil {
 		return refuse(r, err)
 	}
+	defer l.app.engine.leave() // held for the handlers behind, too
 	decision, err := l.take(r)
-	l.app.engine.leave()
 	if err != nil {
 		return refuse(r, asLLMError(err))
 	}
