@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +34,9 @@ type gateway struct {
 	config string // path of its Caddyfile
 	env    map[string]string
 	log    output // of all its processes, one after the other
+	client *http.Client
+	bind   string       // what its site binds to
+	again  atomic.Int64 // calls made again
 
 	process *os.Process
 	ended   chan struct{}
@@ -48,7 +53,7 @@ func newGateway(t *testing.T, env ...string) *gateway {
 	listen, admin := freeAddress(t), freeAddress(t)
 	g := &gateway{
 		t: t, URL: "http://" + listen, Admin: "http://" + admin, dir: t.TempDir(), config: filepath.Join(root, "Caddyfile"),
-		env: map[string]string{"LISTEN": listen, "ADMIN_LISTEN": admin},
+		env: map[string]string{"LISTEN": listen, "ADMIN_LISTEN": admin}, client: newClient(""), bind: "127.0.0.1",
 	}
 	g.setenv(env...)
 	t.Cleanup(func() {
@@ -80,8 +85,8 @@ func (g *gateway) setenv(env ...string) {
 func (g *gateway) caddyfile(app, site string) {
 	g.t.Helper()
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(g.URL, "http://"))
-	g.configure(fmt.Sprintf("{\nadmin %s\npersist_config off\nauto_https off\ngrace_period 1m\nllm {\n%s\n}\n}\nhttp://:%s {\nbind 127.0.0.1\n%s\n}\n",
-		strings.TrimPrefix(g.Admin, "http://"), app, port, site))
+	g.configure(fmt.Sprintf("{\nadmin %s\npersist_config off\nauto_https off\ngrace_period 1m\nllm {\n%s\n}\n}\nhttp://:%s {\nbind %s\n%s\n}\n",
+		strings.TrimPrefix(g.Admin, "http://"), app, port, g.bind, site))
 }
 
 // configure makes the gateway use this Caddyfile from the next start or reload
@@ -90,6 +95,14 @@ func (g *gateway) configure(text string) {
 	g.t.Helper()
 	g.config = filepath.Join(g.dir, "Caddyfile")
 	require.NoError(g.t, os.WriteFile(g.config, []byte(text), 0o600))
+}
+
+// text is the gateway's Caddyfile.
+func (g *gateway) text() string {
+	g.t.Helper()
+	text, err := os.ReadFile(g.config)
+	require.NoError(g.t, err)
+	return string(text)
 }
 
 // command is the binary with some arguments, in the gateway's folder.
@@ -153,12 +166,8 @@ func (g *gateway) start() {
 			require.Fail(g.t, "the gateway ended at start", g.log.String())
 		default:
 		}
-		resp, err := http.Get(g.URL + "/health")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		a, err := g.try("GET", "/health", "", "")
+		return err == nil && a.Status == http.StatusOK
 	})
 }
 
@@ -251,15 +260,52 @@ func (g *gateway) do(method, path, token, body string, headers ...string) answer
 	return a
 }
 
-// client makes a connection per call, so that no call depends on when a server
-// closes idle ones, and follows no redirect.
-var client = http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// newClient gives a client that makes a connection per call, so that no call
+// depends on when a server closes idle ones, and follows no redirect. It
+// connects to the socket, if one is given, and else as usual.
+func newClient(socket string) *http.Client {
+	transport := &http.Transport{DisableKeepAlives: true}
+	if socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
-func (g *gateway) try(method, path, token, body string, headers ...string) (answer, error) {
-	resp, err := client.Do(g.request(method, path, token, body, headers...))
+// listenOnSocket makes the gateway listen on a Unix socket.
+func (g *gateway) listenOnSocket() {
+	g.t.Helper()
+	dir, err := os.MkdirTemp("", "tollgate") // t.TempDir() is too long for a socket's name
+	require.NoError(g.t, err)
+	g.t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "socket")
+	g.setenv("LISTEN=unix/" + socket)
+	g.client, g.bind = newClient(socket), "unix/"+socket
+	g.URL = "http://localhost"
+}
+
+// try makes a call, again if the connection ends without an answer, as SDKs do.
+func (g *gateway) try(method, path, token, body string, headers ...string) (a answer, err error) {
+	for range 5 {
+		if a, err = g.once(g.request(method, path, token, body, headers...)); err == nil || a.Status != 0 {
+			return a, err
+		}
+		g.again.Add(1)
+		time.Sleep(5 * time.Millisecond)
+	}
+	return a, err
+}
+
+func (g *gateway) once(request *http.Request) (answer, error) {
+	client := g.client
+	if !strings.HasPrefix(request.URL.String(), g.URL) {
+		client = newClient("") // the admin endpoint is never on the site's socket
+	}
+	resp, err := client.Do(request)
 	if err != nil {
 		return answer{}, err
 	}
@@ -320,15 +366,28 @@ type row struct {
 func (g *gateway) rows(token string, n int) (rows []row) {
 	g.t.Helper()
 	g.eventually(strconv.Itoa(n)+" rows in the usage log", func() bool {
-		a := g.do("GET", "/usage/logs?limit=1000", token, "")
-		var page struct{ Logs []row }
-		if a.Status != http.StatusOK || json.Unmarshal([]byte(a.Body), &page) != nil {
-			return false
-		}
-		rows = page.Logs
+		rows = g.allRows(token)
 		return len(rows) >= n
 	})
 	return rows
+}
+
+// allRows gives what the caller's usage log holds now, page by page.
+func (g *gateway) allRows(token string) (rows []row) {
+	g.t.Helper()
+	before := ""
+	for {
+		a := g.do("GET", "/usage/logs?limit=200&before="+before, token, "")
+		var page struct {
+			Logs []row
+			Next string
+		}
+		require.NoError(g.t, json.Unmarshal([]byte(a.Body), &page), a.Body)
+		rows = append(rows, page.Logs...)
+		if before = page.Next; before == "" {
+			return rows
+		}
+	}
 }
 
 // output is what a process printed, safe to read while it prints.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
@@ -28,7 +29,7 @@ func TestSecretsStayInside(t *testing.T) {
 		upstreamtest.JSON(400, `{"error":{"message":"max_tokens is too large","type":"invalid_request_error","param":null,"code":null}}`),
 		upstreamtest.HTML(502),
 		upstreamtest.Stream(upstreamtest.ErrorEvent),
-		upstreamtest.Reset("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n"),
+		upstreamtest.Drip(20*time.Millisecond, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n", ": cut\n\n"),
 		upstreamtest.Chat("Bye"),
 	)
 	g := newGateway(t, "JWT_SECRET="+testSecret, "OPENAI_API_KEY="+upstreamKey, "OPENAI_BASE_URL="+upstream.URL()+"/v1",
