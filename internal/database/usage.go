@@ -47,7 +47,7 @@ var usageColumns = []usageColumn{
 	{"reported_cost_usd", "numeric", ""},
 	{"latency_ms", "bigint", "0"},
 	{"ttft_ms", "bigint", ""},
-	{"attempt", "integer", "1"},
+	{"attempt", "integer", "0"},
 	{"upstream_status", "integer", "0"},
 	{"status", "integer", "0"},
 	{"success", "boolean", "false"},

@@ -136,7 +136,7 @@ func TestListUsage(t *testing.T) {
 			"cached_tokens":0,"cache_write_tokens":0,"cache_write_1h_tokens":0,"reasoning_tokens":0,"audio_input_tokens":0,
 			"audio_output_tokens":0,"image_input_tokens":0,"image_output_tokens":0,"usage_source":"provider",
 			"cost_picodollars":7500000000,"priced":false,"price_version":"","reported_cost_usd":`+reported(db)+`,"latency_ms":0,
-			"ttft_ms":7,"attempt":1,"upstream_status":0,"status":0,"success":false,"finish_reason":"","error_cause":"",
+			"ttft_ms":7,"attempt":0,"upstream_status":0,"status":0,"success":false,"finish_reason":"","error_cause":"",
 			"run_id":null,"step":null}`, list(UsageFilter{Model: "m", UserHash: "u"})[0])
 	})
 }

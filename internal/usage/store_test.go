@@ -78,6 +78,7 @@ func TestRecordsSurviveTheDatabase(t *testing.T) {
 		want.Cost, want.ReportedCost = pricing.MaxMoney, new(pricing.MaxMoney)
 		odd := NewRecord(noon.Add(-time.Hour))
 		odd.UsageSource = "provider"
+		odd.Attempt = 0 // refused before any upstream was asked
 		odd.SpecialistName = "Zoë's \"fast\" 🙂 \\ path"
 		odd.RequestID = strings.Repeat("x", 1<<20)
 		require.NoError(t, l.Append(want))
