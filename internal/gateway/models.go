@@ -106,6 +106,6 @@ func (g *Gateway) wrongMethod(allow string) http.HandlerFunc {
 
 func (g *Gateway) unknownPath(w http.ResponseWriter, r *http.Request) {
 	ErrorWriterFor(r).WriteError(w, &llm.Error{
-		Cause: llm.CauseNotFound, Message: "there is no such path; see /docs for what there is",
+		Cause: llm.CauseNotFound, Message: "there is no such path",
 	}, newRequestID())
 }
