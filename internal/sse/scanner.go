@@ -14,7 +14,7 @@ const (
 	DefaultMaxEvent = 32 << 20
 
 	firstBuffer = 4 << 10  // enough for nearly every event, little enough for thousands of idle streams
-	keepBuffer  = 16 << 10 // a larger buffer is given back as soon as it is empty
+	keepBuffer  = 32 << 10 // a larger buffer is given back as soon as it is empty
 	minRead     = 1 << 10  // less free space than this is not worth a Read
 )
 
@@ -79,7 +79,7 @@ func (s *Scanner) Reset() {
 func (s *Scanner) Fill(r io.Reader) (int, error) {
 	want := minRead
 	if s.brimful { // the stream comes faster than it is read: read more at a time
-		want = min(2*cap(s.buf), keepBuffer)
+		want = max(minRead, keepBuffer-len(s.Rest()))
 	}
 	if err := s.room(want); err != nil {
 		return 0, err
