@@ -73,6 +73,13 @@ func (s *screen) Write(p []byte) (int, error) {
 
 func (s *screen) Flush() {}
 
+// code is the status so far; 0: none yet.
+func (s *screen) code() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
 // next gives what has come since it was last asked.
 func (s *screen) next() string {
 	synctest.Wait()
@@ -122,10 +129,10 @@ func TestPortalPings(t *testing.T) {
 		second := func(n int) { time.Sleep(time.Duration(n) * time.Second) }
 		second(14)
 		require.Empty(t, view.next())
-		require.Zero(t, view.status, "nothing to say yet, so nothing is promised")
+		require.Zero(t, view.code(), "nothing to say yet, so nothing is promised")
 		second(2) // 16
 		require.Equal(t, pingText, view.next())
-		require.Equal(t, http.StatusOK, view.status)
+		require.Equal(t, http.StatusOK, view.code())
 		require.Equal(t, "text/event-stream", view.header.Get("Content-Type"))
 		second(15) // 31
 		require.Equal(t, pingText, view.next())
@@ -152,10 +159,10 @@ func TestNoPingBeforeTheAnswer(t *testing.T) {
 		view, l := watchStream(t, "/chat/stream", scripted{wait: 2 * time.Minute, status: 500}, nil)
 		time.Sleep(119 * time.Second)
 		require.Empty(t, view.next())
-		require.Zero(t, view.status)
+		require.Zero(t, view.code())
 		time.Sleep(2 * time.Second)
 		require.Contains(t, view.next(), `"error"`)
-		require.Equal(t, http.StatusBadGateway, view.status)
+		require.Equal(t, http.StatusBadGateway, view.code())
 		requireRow(t, l.one(t), 1, 500, 502, llm.CauseUpstreamError)
 	})
 }
