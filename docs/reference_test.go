@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/prometheus/client_golang/prometheus"
@@ -119,7 +120,7 @@ func row(t *testing.T, heading, option string) []string {
 }
 
 // accepted are the names that a parsing function of caddymodule knows: its
-// cases, what it compares d.Val() with, and the name it hands to flag.
+// cases, what it compares an option with, and the name it hands to oneSwitch.
 func accepted(t *testing.T, function string) (options []string) {
 	t.Helper()
 	add := func(e ast.Expr) {
@@ -136,11 +137,11 @@ func accepted(t *testing.T, function string) (options []string) {
 				add(e)
 			}
 		case *ast.BinaryExpr:
-			if call, ok := n.X.(*ast.CallExpr); ok && len(call.Args) == 0 {
+			if option, ok := n.X.(*ast.Ident); ok && option.Name == "option" {
 				add(n.Y)
 			}
 		case *ast.CallExpr:
-			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "flag" {
+			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "oneSwitch" {
 				add(n.Args[1])
 			}
 		}
@@ -200,8 +201,14 @@ func TestDefaults(t *testing.T) {
 	size := func(n uint64) string {
 		return strings.ReplaceAll(strings.ReplaceAll(humanize.IBytes(n), " ", ""), ".0", "")
 	}
-	duration := func(s string) string {
-		return strings.TrimSuffix(strings.TrimSuffix(strings.ReplaceAll(s, "m0s", "m"), "0m"), "h0") // 12h0m0s → 12h
+	duration := func(d time.Duration) string { // 12h0m0s → 12h
+		text := d.String()
+		for _, nothing := range []string{"m0s", "h0m"} {
+			if rest, ok := strings.CutSuffix(text, nothing); ok {
+				text = rest + nothing[:1]
+			}
+		}
+		return text
 	}
 	for _, tc := range []struct {
 		heading, option string
@@ -209,12 +216,12 @@ func TestDefaults(t *testing.T) {
 	}{
 		{"## Options of `llm`", "max_body", []string{size(gateway.DefaultMaxBody)}},
 		{"## Options of `llm`", "spool_max_size", []string{size(usage.DefaultMaxBytes)}},
-		{"## Options of `llm`", "on_disconnect", []string{string(gateway.Cancel), gateway.DefaultDrainTimeout.String()}},
-		{"### `jwt`", "lifetime", []string{duration(identity.DefaultLifetime.String())}},
-		{"### `issuer`", "refresh", []string{duration(identity.DefaultRefreshInterval.String())}},
-		{"### `issuer`", "leeway", []string{identity.DefaultLeeway.String()}},
+		{"## Options of `llm`", "on_disconnect", []string{string(gateway.Cancel), duration(gateway.DefaultDrainTimeout)}},
+		{"### `jwt`", "lifetime", []string{duration(identity.DefaultLifetime)}},
+		{"### `issuer`", "refresh", []string{duration(identity.DefaultRefreshInterval)}},
+		{"### `issuer`", "leeway", []string{duration(identity.DefaultLeeway)}},
 		{"### `provider`", "timeout", []string{
-			duration(upstream.DefaultFirstByte.String()), duration(upstream.DefaultBetweenBytes.String()), duration(upstream.DefaultTotal.String()),
+			duration(upstream.DefaultFirstByte), duration(upstream.DefaultBetweenBytes), duration(upstream.DefaultTotal),
 		}},
 	} {
 		require.Equal(t, tc.want, names(row(t, tc.heading, tc.option)[2]), tc.option)
