@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ type streamBuffers struct {
 }
 
 // keepOut bounds the pooled memory of one stream.
-const keepOut = 32 << 10
+const keepOut = 64 << 10
 
 var streams = sync.Pool{New: func() any { return new(streamBuffers) }}
 
@@ -81,6 +82,7 @@ func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
 // error is the last of them, and is said in our words by appendEnd.
 func (s *stream) take(now time.Time) {
 	arrived := false
+	s.out = slices.Grow(s.out, len(s.scanner.Rest()))
 	for !s.failed {
 		ev, ok := s.scanner.Next()
 		if !ok {
