@@ -45,9 +45,8 @@ func TestCauses(t *testing.T) {
 
 func TestUsageColumns(t *testing.T) {
 	want := []string{"estimated_cost_usd"} // computed by the database
-	record := reflect.TypeFor[usage.Record]()
-	for i := range record.NumField() {
-		want = append(want, record.Field(i).Tag.Get("json"))
+	for field := range reflect.TypeFor[usage.Record]().Fields() {
+		want = append(want, field.Tag.Get("json"))
 	}
 	require.ElementsMatch(t, want, firstColumn(table(t, "api.md", "## Usage rows")))
 }

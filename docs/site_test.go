@@ -75,7 +75,8 @@ func startSite(t *testing.T, config string) *site {
 		binary: filepath.Join(bin, "tollgate"), dir: dir, address: freeAddress(t), admin: freeAddress(t), log: &syncBuffer{},
 	}
 	require.NoError(t, os.Symlink(built, g.binary))
-	host, port, _ := net.SplitHostPort(g.address)
+	host, port, err := net.SplitHostPort(g.address)
+	require.NoError(t, err)
 	g.env = []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "XDG_DATA_HOME=" + dir + "/share", "XDG_CONFIG_HOME=" + dir + "/config",
 		"LISTEN=" + g.address, "LISTEN_HOST=" + host, "LISTEN_PORT=" + port, "ADMIN_LISTEN=" + g.admin, "REPOSITORY=" + repository,
@@ -95,8 +96,11 @@ func (g *site) start(t *testing.T) {
 	process := exec.Command(g.binary, "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	process.Dir, process.Env, process.Stdout, process.Stderr = g.dir, g.env, g.log, g.log
 	require.NoError(t, process.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- process.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = process.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = process.Process.Signal(syscall.SIGTERM)
 		select {
