@@ -149,6 +149,9 @@ func (s *Scanner) maxEvent() int {
 // Next returns the next whole event, and false where more bytes are needed. A
 // blank line on its own is an event without type and data.
 func (s *Scanner) Next() (Event, bool) {
+	if ev, ok := s.ordinary(); ok {
+		return ev, true
+	}
 	for {
 		end, next, ok := s.lineEnd()
 		if !ok {
@@ -168,6 +171,25 @@ func (s *Scanner) Next() (Event, bool) {
 		}
 		s.field(line, at-s.start)
 	}
+}
+
+var dataField = []byte("data: ")
+
+// ordinary is the short way for what nearly every event is: one `data:` line and
+// a blank one, both ended by \n, whole and not looked at before.
+func (s *Scanner) ordinary() (Event, bool) {
+	rest := s.buf[s.start:]
+	if s.look != s.start || s.halfCRLF || !s.begun || !bytes.HasPrefix(rest, dataField) {
+		return Event{}, false
+	}
+	end := bytes.IndexByte(rest, '\n')
+	if end < 0 || end+1 == len(rest) || rest[end+1] != '\n' || bytes.IndexByte(rest[:end], '\r') >= 0 {
+		return Event{}, false
+	}
+	next := s.start + end + 2
+	ev := Event{Raw: s.buf[s.start:next:next], Data: rest[len(dataField):end:end]}
+	s.start, s.line, s.look, s.bareCR = next, next, next, false
+	return ev, true
 }
 
 // lineEnd finds where the unfinished line ends and where the next one begins.
