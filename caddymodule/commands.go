@@ -170,7 +170,7 @@ func commandMigrate(flags caddycmd.Flags) (int, error) {
 			fmt.Println("pending", name)
 		}
 		if len(pending) > 0 {
-			return caddy.ExitCodeFailedStartup, nil
+			return caddy.ExitCodeFailedStartup, fmt.Errorf("the database lacks %d migrations", len(pending))
 		}
 		fmt.Println("up to date")
 		return caddy.ExitCodeSuccess, nil
