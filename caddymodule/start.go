@@ -84,6 +84,9 @@ func (e *engine) prepareLater(ctx context.Context, migrate bool) {
 		}
 		err := e.prepare(ctx, migrate)
 		if err == nil {
+			err = e.specialists.Refresh(ctx) // without waiting for its next turn
+		}
+		if err == nil {
 			e.logger.Info("the database is back")
 			return
 		}
