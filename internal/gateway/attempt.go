@@ -49,7 +49,6 @@ type attempt struct {
 	firstToken time.Duration // from the call's arrival; 0: none yet
 	latency    time.Duration // set when settled
 	status     int           // the upstream's; 0: none
-	reached    bool          // the request may have got to the upstream
 	settled    bool
 	record     *usage.Record
 	watch      *watchdog
@@ -120,7 +119,6 @@ func (ex *exchange) send(ctx context.Context, a *attempt, body []byte) (*http.Re
 		Body:   requestBody(body), ContentLength: int64(len(body)),
 		GetBody: func() (io.ReadCloser, error) { return requestBody(body), nil },
 	}).WithContext(ctx)
-	a.reached = true
 	resp, failure := a.target.provider.Transport.RoundTrip(request)
 	if failure != nil {
 		return nil, ex.transportError(a, failure)
@@ -186,7 +184,6 @@ func (ex *exchange) transportError(a *attempt, err error) *llm.Error {
 		return clientGone(ex.r)
 	}
 	if dialing(err) {
-		a.reached = false
 		return &llm.Error{Cause: llm.CauseUpstreamUnreachable, Message: "the upstream provider cannot be reached", Err: err}
 	}
 	if a.status != 0 {

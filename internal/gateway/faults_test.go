@@ -171,7 +171,8 @@ func TestAnswerTooLarge(t *testing.T) {
 		}
 	})
 	f := setup(t, nil, provider(t, "openai", server.URL(), upstream.Timeouts{}))
-	f.chat(hello).requireError(t, http.StatusBadGateway, "upstream_invalid")
+	e := f.chat(hello).requireError(t, http.StatusBadGateway, "upstream_invalid")
+	require.Contains(t, e.Message, "too large")
 	requireRow(t, f.ledger.one(t), 1, 200, http.StatusBadGateway, llm.CauseUpstreamInvalid)
 	server.WaitIdle(t)
 }
@@ -277,13 +278,30 @@ func TestEndIsNotHeldUp(t *testing.T) {
 	server.WaitCancelled(t, 1)
 
 	transport := newConnections(t)
-	server = upstreamtest.New(t, upstreamtest.Stream(events...))
+	server = upstreamtest.New(t, func(w http.ResponseWriter, r *http.Request) {
+		upstreamtest.Stream(events...)(w, r)
+		pause()
+	})
 	f = setup(t, nil, configured(t, upstream.Config{Name: "openai", BaseURL: server.URL(), Transport: transport}))
 	for range 5 {
 		require.Equal(t, strings.Join(events, ""), f.chat(helloStreamUsage).Body)
 	}
-	require.EqualValues(t, 1, transport.open.Load(), "one connection serves all")
+	require.EqualValues(t, 1, transport.dialed.Load(), "one connection serves all")
 	require.Len(t, f.ledger.wait(t, 5), 5)
+}
+
+// What comes after the terminal event passes, too, if it comes soon.
+func TestAfterTheEnd(t *testing.T) {
+	const completed = "event: response.completed\ndata: " + `{"type":"response.completed","response":{"status":"completed","output":[],"usage":{"input_tokens":5,"output_tokens":1}}}` + "\n\n"
+	server := upstreamtest.New(t, func(w http.ResponseWriter, r *http.Request) {
+		upstreamtest.Stream(completed)(w, r)
+		pause()
+		upstreamtest.Stream(upstreamtest.DoneEvent, ": half")(headerless{w}, r)
+	})
+	f := setup(t, nil, provider(t, "openai", server.URL(), upstream.Timeouts{}))
+	a := f.post("/v1/responses", `{"model":"gpt-4o","input":"hi","stream":true}`)
+	require.Equal(t, completed+upstreamtest.DoneEvent+": half", a.Body)
+	requireRow(t, f.ledger.one(t), 1, 200, 200, llm.CauseNone)
 }
 
 // pause lets what was sent pass through the gateway before more follows.

@@ -118,7 +118,7 @@ func (s specialists) List() []*specialist.Specialist { return s }
 // connections is the transport to upstreams; it counts what it has open.
 type connections struct {
 	*http.Transport
-	open atomic.Int64
+	open, dialed atomic.Int64
 }
 
 type countedConn struct {
@@ -144,6 +144,7 @@ func newConnections(t *testing.T) *connections {
 				return nil, err
 			}
 			c.open.Add(1)
+			c.dialed.Add(1)
 			return &countedConn{Conn: conn, open: &c.open}, nil
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -123,7 +124,8 @@ func TestBodyTooLarge(t *testing.T) {
 	for name, length := range map[string]int64{"with Content-Length": 33 << 20, "without": -1} {
 		t.Run(name, func(t *testing.T) {
 			f := setup(t, nil, provider(t, "openai", server.URL(), upstream.Timeouts{}))
-			body := &spaces{left: 33 << 20}
+			body := &spaces{}
+			body.left.Store(33 << 20)
 			r := f.request(t.Context(), http.MethodPost, "/v1/chat/completions", io.MultiReader(strings.NewReader(hello), body))
 			r.ContentLength = length
 			if length > 0 {
@@ -141,6 +143,9 @@ func TestBodyTooLarge(t *testing.T) {
 				require.Equal(t, "request_too_large", *e.Code)
 			}
 			requireRow(t, f.ledger.one(t), 0, 0, http.StatusRequestEntityTooLarge, llm.CauseTooLarge)
+			if length > 0 {
+				require.Greater(t, body.left.Load(), int64(16<<20), "a body known to be too large is not read")
+			}
 		})
 	}
 	require.Empty(t, server.Requests())
@@ -163,17 +168,17 @@ func TestLargeBody(t *testing.T) {
 }
 
 // spaces is so many of them.
-type spaces struct{ left int }
+type spaces struct{ left atomic.Int64 }
 
 func (s *spaces) Read(p []byte) (int, error) {
-	if s.left == 0 {
+	n := min(int(s.left.Load()), len(p))
+	if n == 0 {
 		return 0, io.EOF
 	}
-	n := min(s.left, len(p))
 	for i := range p[:n] {
 		p[i] = ' '
 	}
-	s.left -= n
+	s.left.Add(-int64(n))
 	return n, nil
 }
 

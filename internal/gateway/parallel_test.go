@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/internal/upstreamtest"
+	"github.com/financecommander/tollgate/pricing"
 )
 
 // echo answers a chat with what it was asked, piece by piece.
@@ -125,6 +128,42 @@ func textOf(answer string) (string, error) {
 	}
 	return text.String(), nil
 }
+
+// A transport may read a request's body when the call is long over; no other
+// call has overwritten it by then.
+func TestBodyOutlivesTheCall(t *testing.T) {
+	var sent []io.ReadCloser
+	late := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		sent = append(sent, r.Body)
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(upstreamtest.ChatBody("a"))),
+		}, nil
+	})
+	g := withPrincipal(gateway.New(gateway.Options{
+		Logger: slog.New(slog.DiscardHandler), Prices: pricing.Embedded(), Ledger: newLedger(),
+		Providers: []*upstream.Provider{configured(t, upstream.Config{Name: "openai", Transport: late})},
+	}))
+	const calls = 20
+	body := func(i int) string { return fmt.Sprintf(`{"model":"gpt-4o","messages":[],"user":"%02d"}`, i) }
+	for i := range calls {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/chat/completions", strings.NewReader(body(i)))
+		r.Header.Set("Authorization", "Bearer "+callerKey)
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		require.Equal(t, http.StatusOK, w.Code)
+	}
+	for i, content := range sent {
+		got, err := io.ReadAll(content)
+		require.NoError(t, err)
+		require.Equal(t, body(i), string(got))
+		require.NoError(t, content.Close())
+	}
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // GET /v1/models lists what the caller may use, and each of it can be got.
 func TestModels(t *testing.T) {

@@ -55,6 +55,7 @@ type screen struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+	broken error // of every Write
 }
 
 func (s *screen) Header() http.Header { return s.header }
@@ -68,6 +69,9 @@ func (s *screen) WriteHeader(status int) {
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.broken != nil {
+		return 0, s.broken
+	}
 	return s.body.Write(p)
 }
 
@@ -200,6 +204,32 @@ func TestPingsOfOthers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A caller who cannot be written to has left, whatever the context says.
+func TestBrokenCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var failed time.Time
+		view, l := watchStream(t, "/v1/chat/completions", scripted{answer: func(w *io.PipeWriter) {
+			for _, event := range manyEvents {
+				time.Sleep(time.Second)
+				if _, err := io.WriteString(w, event); err != nil {
+					failed = time.Now()
+					return
+				}
+			}
+		}}, nil)
+		time.Sleep(5500 * time.Millisecond)
+		require.Contains(t, view.next(), "word")
+		view.mu.Lock()
+		view.broken = io.ErrClosedPipe
+		view.mu.Unlock()
+		begin := time.Now()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Less(t, failed.Sub(begin), 3*time.Second, "the upstream is not read on")
+		requireRow(t, l.one(t), 1, 200, 499, llm.CauseClientGone)
+	})
 }
 
 // Pings and events that come at the same time do not meet.

@@ -147,13 +147,12 @@ func (ex *exchange) measure(a *attempt, reading *dialect.Reading, err *llm.Error
 // answer, or may have worked on an answer before that was lost. An error in the
 // place of an answer is none, whatever the status says.
 func (a *attempt) billable(reading *dialect.Reading, err *llm.Error) bool {
-	if a.target.provider.Demo() || !a.reached {
+	switch {
+	case a.target.provider.Demo():
 		return false
-	}
-	switch a.status {
-	case http.StatusOK:
+	case a.status == http.StatusOK:
 		return reading.Err == nil || reading.TextBytes > 0
-	case 0:
+	case a.status == 0:
 		return err != nil && (err.Cause == llm.CauseClientGone || err.Cause == llm.CauseUpstreamTimeout)
 	default:
 		return false
