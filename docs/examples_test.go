@@ -290,3 +290,19 @@ curl -s "http://$LISTEN/nowhere?key=$TOKEN" -H "x-api-key: other" >/dev/null`
 	require.NotContains(t, g.log.String(), "you@example.com")
 	require.Contains(t, g.log.String(), `"user_id":"53e6`, "the user's hash is there")
 }
+
+// TestDatabaseAway: what operations.md says of a start without the database.
+func TestDatabaseAway(t *testing.T) {
+	g := startSite(t, defaultConfig(t), "DATABASE_URL=postgresql://user:s3cret@"+freeAddress(t)+"/tollgate")
+	output, err := g.run(t, "bash", "-eu", "-c", `
+get() { curl -s -o /dev/null -w '%{http_code} ' "http://$LISTEN$1" -H "x-api-key: $TOKEN"; }
+ask() { curl -s -o /dev/null -w '%{http_code} ' "http://$LISTEN/v1/chat/completions" -H "x-api-key: $TOKEN" \
+	-d '{"model":"'$1'","messages":[{"role":"user","content":"Hello!"}]}'; }
+get /health; get /usage/logs; ask openai/gpt-4o; ask research-assistant
+curl -s "http://$LISTEN/health"; curl -s "http://$ADMIN_LISTEN/llm/status"`)
+	require.NoError(t, err, output)
+	require.True(t, strings.HasPrefix(output, "200 500 200 404 "), output)
+	require.Contains(t, output, `"status":"degraded"`)
+	require.Contains(t, output, `"queued_records":2`, "the rows wait in the spool")
+	require.NotContains(t, output+g.log.String(), "s3cret")
+}

@@ -61,8 +61,9 @@ type site struct {
 
 func defaultConfig(t *testing.T) string { return read(t, "../Caddyfile") }
 
-// startSite runs a Caddyfile, on free ports, until the test ends.
-func startSite(t *testing.T, config string) *site {
+// startSite runs a Caddyfile, on free ports and with further variables, until
+// the test ends.
+func startSite(t *testing.T, config string, variables ...string) *site {
 	t.Helper()
 	built, err := build()
 	require.NoError(t, err)
@@ -82,6 +83,7 @@ func startSite(t *testing.T, config string) *site {
 		"LISTEN=" + g.address, "LISTEN_HOST=" + host, "LISTEN_PORT=" + port, "ADMIN_LISTEN=" + g.admin, "REPOSITORY=" + repository,
 		"SHOP_SECRET=" + strings.Repeat("shop", 8),
 	}
+	g.env = append(g.env, variables...)
 	g.write(t, "Caddyfile", config)
 	token, err := g.run(t, g.binary, "token", "--email", "you@example.com", "--config", "Caddyfile")
 	require.NoError(t, err)
