@@ -227,6 +227,7 @@ func TestBrokenCaller(t *testing.T) {
 		begin := time.Now()
 		time.Sleep(time.Hour)
 		synctest.Wait()
+		require.False(t, failed.IsZero())
 		require.Less(t, failed.Sub(begin), 3*time.Second, "the upstream is not read on")
 		requireRow(t, l.one(t), 1, 200, 499, llm.CauseClientGone)
 	})

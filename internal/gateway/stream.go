@@ -162,9 +162,6 @@ func (s *stream) end(failure error) *llm.Error {
 	if err == nil && failure != nil {
 		s.out = s.said.appendRest(s.out, s.scanner.Rest())
 	}
-	if !s.gone {
-		s.commit() // the record says what the caller got
-	}
 	s.ex.settle(s.a, err)
 	s.out = s.said.appendEnd(s.out, err)
 	s.write()
