@@ -11,6 +11,7 @@ import (
 
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/metrics"
 )
 
 func init() {
@@ -61,6 +62,7 @@ func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (ca
 	principal, err := a.verify(r)
 	if err != nil {
 		refusal := asLLMError(err)
+		metrics.Refused(refusal.Status(), refusal.Cause)
 		caddyhttp.SetVar(r.Context(), errorVar, refusal)
 		if refusal.Cause == llm.CauseUnavailable {
 			return caddyauth.User{}, false, refusal

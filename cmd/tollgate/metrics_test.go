@@ -44,6 +44,7 @@ func TestMetrics(t *testing.T) {
 	require.Equal(t, 200, g.ask(alice, "openai/gpt-4o", false).Status)
 	require.Equal(t, 200, g.ask(alice, "openai/gpt-4o", true).Status)
 	g.rows(alice, 2)
+	require.Equal(t, 401, g.ask("bad", "openai/gpt-4o", true).Status)
 
 	places := map[string]string{"admin": g.Admin + "/metrics", "handler": g.URL + "/metrics", "own address": "http://" + listen + "/metrics"}
 	for name, place := range places {
@@ -55,6 +56,7 @@ func TestMetrics(t *testing.T) {
 			`tollgate_cost_usd_total{model="gpt-4o",provider="openai",specialist=""}`,
 			`tollgate_request_duration_seconds_count{model="gpt-4o",provider="openai"} 2`,
 			`tollgate_time_to_first_token_seconds_count{model="gpt-4o",provider="openai"} 1`,
+			`tollgate_requests_total{cause="unauthenticated",model="",provider="",specialist="",status="4xx"} 1`,
 			`tollgate_streams_in_flight 0`,
 			`tollgate_limiter_decisions_total{by="local",decision="allowed"}`,
 			`tollgate_ledger_queued_records`,
