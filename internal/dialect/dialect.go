@@ -81,6 +81,8 @@ type Edits struct {
 	// none: "max_completion_tokens" or "max_tokens".
 	MaxTokensField string
 	AskUsage       bool // ask for usage in a stream, if the client did not
+	// Into is memory for the edited body, used if it has room; nil: new memory.
+	Into []byte
 }
 
 // Meter reads along with one upstream answer and learns what it cost. It is

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +61,7 @@ func (ex *exchange) attempt(t *target) *llm.Error {
 	if err != nil {
 		return err // no upstream was asked
 	}
+	defer body.release()
 	ex.tried++
 	ex.current = a
 	parent, release := ex.upstreamContext()
@@ -109,15 +109,13 @@ func (ex *exchange) upstreamContext() (ctx context.Context, release func()) {
 }
 
 // send makes the upstream request and waits for the answer's header.
-func (ex *exchange) send(ctx context.Context, a *attempt, body []byte) (*http.Response, *llm.Error) {
-	// A transport may read a request's body even after RoundTrip returned.
-	ex.body.keepIfIn(body)
+func (ex *exchange) send(ctx context.Context, a *attempt, body *upstreamBody) (*http.Response, *llm.Error) {
 	request := (&http.Request{
 		Method: http.MethodPost, URL: a.target.endpoint, Host: a.target.endpoint.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: ex.upstreamHeader(a.target),
-		Body:   requestBody(body), ContentLength: int64(len(body)),
-		GetBody: func() (io.ReadCloser, error) { return requestBody(body), nil },
+		Body:   body.reader(), ContentLength: int64(len(body.content)),
+		GetBody: func() (io.ReadCloser, error) { return body.reader(), nil },
 	}).WithContext(ctx)
 	resp, failure := a.target.provider.Transport.RoundTrip(request)
 	if failure != nil {
@@ -126,12 +124,8 @@ func (ex *exchange) send(ctx context.Context, a *attempt, body []byte) (*http.Re
 	return resp, nil
 }
 
-// requestBody gives a body of the type that net/http knows to be in memory, so
-// that it goes out in one write with the header.
-func requestBody(content []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(content)) }
-
 // patch makes the body for the target out of the caller's.
-func (ex *exchange) patch(a *attempt) ([]byte, *llm.Error) {
+func (ex *exchange) patch(a *attempt) (*upstreamBody, *llm.Error) {
 	edits := dialect.Edits{Model: a.target.model}
 	if s := ex.route.specialist; s != nil {
 		edits.SystemPrompt = s.SystemPrompt
@@ -142,10 +136,19 @@ func (ex *exchange) patch(a *attempt) ([]byte, *llm.Error) {
 	if ex.call.Stream() && !ex.call.UsageWanted() && a.target.provider.AskUsage {
 		edits.AskUsage, a.askedUsage = true, true
 	}
-	body, err := ex.call.Patch(edits)
+	body := &upstreamBody{}
+	body.holders.Store(1)
+	if size := len(ex.body.bytes()); size >= pooledBody {
+		body.memory = newBuffer(size + len(edits.SystemPrompt) + editRoom)
+		edits.Into = body.memory.b
+	}
+	content, err := ex.call.Patch(edits)
 	if err != nil {
+		body.release()
 		return nil, asError(err)
 	}
+	body.content = content
+	ex.body.keepIfIn(content)
 	return body, nil
 }
 

@@ -56,7 +56,10 @@ func (e *Editor) Insert(at int, text string) {
 
 // Bytes returns the changed text, or the very bytes that were read where there
 // is no change.
-func (e *Editor) Bytes() []byte {
+func (e *Editor) Bytes() []byte { return e.BytesIn(nil) }
+
+// BytesIn is Bytes in the memory given, if that has room.
+func (e *Editor) BytesIn(memory []byte) []byte {
 	src := e.object.src
 	if len(e.splices) == 0 {
 		return src
@@ -67,7 +70,10 @@ func (e *Editor) Bytes() []byte {
 	for _, p := range e.splices {
 		size += len(p.text) - (p.end - p.start)
 	}
-	dst, from := make([]byte, 0, size), 0
+	dst, from := memory[:0], 0
+	if cap(dst) < size {
+		dst = make([]byte, 0, size)
+	}
 	for _, p := range e.splices {
 		dst = append(dst, src[from:p.start]...)
 		dst = append(dst, p.text...)

@@ -131,7 +131,7 @@ func (k *call) Patch(edits dialect.Edits) ([]byte, error) {
 	if edits.AskUsage && k.stream && !k.usageWanted {
 		k.askUsage(e)
 	}
-	return e.Bytes(), nil
+	return e.BytesIn(edits.Into), nil
 }
 
 func (k *call) insertSystemPrompt(e *jsonedit.Editor, prompt string) {

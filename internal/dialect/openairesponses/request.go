@@ -98,7 +98,7 @@ func (k *call) Patch(edits dialect.Edits) ([]byte, error) {
 	if limit := edits.MaxTokens; limit > 0 && (!k.limited || k.maxTokens < 0 || k.maxTokens > limit) {
 		e.Set("max_output_tokens", strconv.FormatInt(limit, 10))
 	}
-	return e.Bytes(), nil
+	return e.BytesIn(edits.Into), nil
 }
 
 // AppendText implements [dialect.Call].
