@@ -127,7 +127,7 @@ func TestLimitsSharedInRedis(t *testing.T) {
 		start := time.Now()
 		a := g.ask(tokenOf(t, "user"+strconv.Itoa(i)), specialist, false)
 		require.Equal(t, 200, a.Status, a.Body)
-		require.Less(t, time.Since(start), 300*time.Millisecond, "50 ms for Redis, the rest for a busy machine")
+		require.Less(t, time.Since(start), time.Second, "50 ms for Redis, the rest for a busy machine")
 	}
 	require.Equal(t, 429, g.ask(alice, specialist, false).Status, "an outage gives nothing back")
 	g.printed("redis is unreachable, limits are in-process")
