@@ -140,6 +140,8 @@ func TestPanics(t *testing.T) {
 				require.Contains(t, string(text), `"code":"internal"`)
 				require.NotContains(t, string(text), "panic")
 			}
+			ledger.mu.Lock()
+			defer ledger.mu.Unlock()
 			require.Len(t, ledger.records, 1)
 			row := ledger.records[0]
 			require.Equal(t, tt.attempt, row.Attempt)

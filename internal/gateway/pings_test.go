@@ -29,6 +29,7 @@ type scripted struct {
 	answer func(w *io.PipeWriter) // writes the stream's bytes, at its own pace
 	wait   time.Duration          // before the header
 	status int                    // default 200
+	limits upstream.Timeouts
 }
 
 func (s scripted) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -99,7 +100,7 @@ func watchStream(t *testing.T, path string, s scripted, configure func(*gateway.
 	l := newLedger()
 	o := gateway.Options{
 		Logger: slog.New(slog.DiscardHandler), Prices: pricing.Embedded(), Ledger: l,
-		Providers: []*upstream.Provider{configured(t, upstream.Config{Name: "openai", Transport: s})},
+		Providers: []*upstream.Provider{configured(t, upstream.Config{Name: "openai", Transport: s, Timeouts: s.limits})},
 	}
 	withSpecialists(&o)
 	if configure != nil {
