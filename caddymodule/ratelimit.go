@@ -109,7 +109,6 @@ func (l *RateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	}
 	ratelimit.SetHeaders(w.Header(), decision)
 	if !decision.Allowed {
-		metrics.Refused(http.StatusTooManyRequests, llm.CauseRateLimited)
 		return refuse(r, ratelimit.Refusal(decision))
 	}
 	return next.ServeHTTP(w, r)
@@ -146,9 +145,10 @@ func callerOf(r *http.Request) string {
 	return "ip:" + ip
 }
 
-// refuse hands an error to the site's error routes, where llm_error says it in
-// the caller's dialect.
+// refuse counts an error and hands it to the site's error routes, where llm_error
+// says it in the caller's dialect.
 func refuse(r *http.Request, err *llm.Error) error {
+	metrics.Refused(err.Status(), err.Cause)
 	caddyhttp.SetVar(r.Context(), errorVar, err)
 	return caddyhttp.Error(err.Status(), errors.New(err.Message))
 }

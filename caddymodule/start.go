@@ -11,11 +11,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// How long start waits for a database, and how often it looks again for one
-// that was away then.
+// How long start waits for a database to answer, how long it lets migrations
+// take, and how often it looks again for a database that was away then.
 const (
-	startTimeout  = 15 * time.Second
-	retryDatabase = 2 * time.Second
+	startTimeout   = 15 * time.Second
+	migrateTimeout = 10 * time.Minute
+	retryDatabase  = 2 * time.Second
 )
 
 // start brings the database up to date and begins the background work. A
@@ -48,11 +49,13 @@ var errUnreachable = errors.New("database unreachable")
 
 // prepare migrates and seeds.
 func (e *engine) prepare(ctx context.Context, migrate bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ping, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := e.db.Ping(ctx); err != nil {
+	if err := e.db.Ping(ping); err != nil {
 		return fmt.Errorf("%w: %w", errUnreachable, err)
 	}
+	ctx, cancel = context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
 	if !migrate {
 		pending, err := e.db.Pending(ctx)
 		if err != nil {

@@ -93,7 +93,7 @@ func TestCallerLeaves(t *testing.T) {
 				caller.readTo(t, tt.readTo)
 			} else {
 				server.WaitRequests(t, 1)
-				time.Sleep(20 * time.Millisecond) // so that what the upstream sends at once is there
+				pause() // so that what the upstream sends at once is there
 			}
 			left := time.Now()
 			caller.leave()
@@ -151,7 +151,7 @@ func TestDrain(t *testing.T) {
 			caller.leave()
 			<-caller.done
 			require.Empty(t, f.ledger.all())
-			time.Sleep(20 * time.Millisecond) // the gateway learns that the caller left
+			pause() // the gateway learns that the caller left
 			close(goOn)
 
 			row := f.ledger.one(t)

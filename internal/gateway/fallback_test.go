@@ -64,7 +64,7 @@ func TestFallback(t *testing.T) {
 		for kind, body := range map[string]string{"whole": ladder, "stream": ladderStream} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
-				servers, providers := threeProviders(t, short(100*time.Millisecond, 0, 0), tt.behaviours...)
+				servers, providers := threeProviders(t, short(500*time.Millisecond, 0, 0), tt.behaviours...)
 				f := setup(t, withLadder, providers...)
 				a := f.chat(body)
 				want := upstreamtest.ChatBody("Hello", ", ", "world")

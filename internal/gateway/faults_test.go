@@ -191,8 +191,8 @@ func TestUpstreamFaultsInMidStream(t *testing.T) {
 		"cut, with usage":    {behaviour: upstreamtest.Stream(append(begun[:4:4], withUsage)...), cause: llm.CauseUpstreamCut, source: llm.UsageMixed},
 		"reset":              {behaviour: upstreamtest.Reset(begun...), cause: llm.CauseUpstreamCut, source: llm.UsageEstimated},
 		"half a chunk":       {behaviour: upstreamtest.Stream(append(begun[:5:5], events[5][:30])...), cause: llm.CauseUpstreamCut, source: llm.UsageEstimated},
-		"stall":              {behaviour: upstreamtest.Hang(begun...), timeouts: short(0, 30*time.Millisecond, 0), cause: llm.CauseUpstreamTimeout, source: llm.UsageEstimated},
-		"total time":         {behaviour: upstreamtest.Hang(begun...), timeouts: short(0, 0, 80*time.Millisecond), cause: llm.CauseUpstreamTimeout, source: llm.UsageEstimated},
+		"stall":              {behaviour: upstreamtest.Hang(begun...), timeouts: short(0, 500*time.Millisecond, 0), cause: llm.CauseUpstreamTimeout, source: llm.UsageEstimated},
+		"total time":         {behaviour: upstreamtest.Hang(begun...), timeouts: short(0, 0, 500*time.Millisecond), cause: llm.CauseUpstreamTimeout, source: llm.UsageEstimated},
 		"error":              {behaviour: upstreamtest.Stream(append(begun[:5:5], upstreamtest.ErrorEvent)...), cause: llm.CauseUpstreamError, source: llm.UsageEstimated},
 		"error, then [DONE]": {behaviour: upstreamtest.Stream(append(begun[:5:5], upstreamtest.ErrorEvent, upstreamtest.DoneEvent)...), cause: llm.CauseUpstreamError, source: llm.UsageEstimated},
 		"error, then a hang": {behaviour: upstreamtest.Hang(append(begun[:5:5], upstreamtest.ErrorEvent)...), cause: llm.CauseUpstreamError, source: llm.UsageEstimated},
@@ -304,5 +304,6 @@ func TestAfterTheEnd(t *testing.T) {
 	requireRow(t, f.ledger.one(t), 1, 200, 200, llm.CauseNone)
 }
 
-// pause lets what was sent pass through the gateway before more follows.
-func pause() { time.Sleep(20 * time.Millisecond) }
+// pause lets what was sent pass through the gateway before more follows, on a
+// busy machine too.
+func pause() { time.Sleep(80 * time.Millisecond) }

@@ -62,6 +62,8 @@ type Ledger interface {
 type Specialists interface {
 	Get(name string) (*specialist.Specialist, bool)
 	List() []*specialist.Specialist
+	// Loaded is false while those in the database are not known yet.
+	Loaded() bool
 }
 
 // Options are what a Gateway is made of. Providers, Prices, Ledger and Logger

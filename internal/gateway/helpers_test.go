@@ -113,6 +113,8 @@ func (s specialists) Get(name string) (*specialist.Specialist, bool) {
 	return nil, false
 }
 
+func (specialists) Loaded() bool { return true }
+
 func (s specialists) List() []*specialist.Specialist { return s }
 
 // connections is the transport to upstreams; it counts what it has open.

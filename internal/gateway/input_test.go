@@ -222,6 +222,21 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// unloaded are specialists whose database has not answered yet.
+type unloaded struct{ specialists }
+
+func (unloaded) Loaded() bool { return false }
+
+// A name that may be a specialist's is not called unknown before they are known.
+func TestSpecialistsNotLoaded(t *testing.T) {
+	server := upstreamtest.New(t)
+	f := setup(t, func(o *gateway.Options) { o.Specialists = unloaded{} }, provider(t, "openai", server.URL(), upstream.Timeouts{}))
+	a := f.chat(`{"model":"helper","messages":[]}`)
+	a.requireError(t, http.StatusServiceUnavailable, "unavailable")
+	require.Equal(t, "2", a.Header.Get("Retry-After"))
+	require.Equal(t, http.StatusOK, f.chat(hello).Status, "a model is no specialist's name")
+}
+
 // While records cannot be kept, no call is taken.
 func TestLedgerFull(t *testing.T) {
 	server := upstreamtest.New(t)

@@ -69,6 +69,7 @@ func (m *brokenMeter) Reading() dialect.Reading {
 type brokenSpecialists struct{}
 
 func (brokenSpecialists) Get(string) (*specialist.Specialist, bool) { panic("specialists") }
+func (brokenSpecialists) Loaded() bool                              { return true }
 func (brokenSpecialists) List() []*specialist.Specialist            { panic("specialists") }
 
 // brokenLedger keeps records, after it has panicked or failed as told.

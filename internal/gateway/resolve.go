@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/identity"
@@ -45,6 +46,12 @@ func (ex *exchange) resolve() *llm.Error {
 		}
 	}
 	provider, model, ok := ex.g.findModel(name)
+	if !ok && ex.g.Specialists != nil && !ex.g.Specialists.Loaded() {
+		return &llm.Error{
+			Cause: llm.CauseUnavailable, Param: "model", RetryAfter: 2 * time.Second,
+			Message: "the gateway does not know its specialists yet, since its database does not answer; try again shortly",
+		}
+	}
 	if !ok || !ex.g.mayUse(ex.principal, provider.Name+"/"+model, model, name, ex.call.Model()) {
 		// The same answer for what does not exist and what is not allowed.
 		return &llm.Error{

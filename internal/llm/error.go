@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -140,6 +141,22 @@ func (e *Error) Error() string {
 		text += ": " + e.Err.Error()
 	}
 	return text
+}
+
+// LogValue implements [slog.LogValuer]. Messages stay out of logs, since those
+// of providers may quote a prompt, and so does what is wrong with a caller's
+// request.
+func (e *Error) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("cause", string(e.Cause))}
+	for _, a := range []struct{ name, value string }{{"type", e.Type}, {"code", e.Code}, {"param", e.Param}} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.name, a.value))
+		}
+	}
+	if e.Err != nil && e.Cause != CauseInvalidRequest && e.Cause != CauseUpstreamRejected {
+		attrs = append(attrs, slog.String("because", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Unwrap gives what happened underneath.

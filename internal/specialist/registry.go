@@ -57,6 +57,7 @@ type Registry struct {
 	logger     *slog.Logger
 
 	current atomic.Pointer[snapshot]
+	loaded  atomic.Bool // a snapshot with the store's came to be
 
 	refreshing sync.Mutex // one refresh at a time, so that an older answer never replaces a newer one
 	revision   string     // of the snapshot; guarded by refreshing
@@ -103,6 +104,10 @@ func NewRegistry(o Options) (*Registry, error) {
 	r.current.Store(newSnapshot(r.configured, nil, r.logger))
 	return r, nil
 }
+
+// Loaded says whether the stored specialists are known: false while the store
+// has not answered since the start.
+func (r *Registry) Loaded() bool { return r.store == nil || r.loaded.Load() }
 
 // Get finds a specialist by id or alias. It takes no lock and allocates
 // nothing.
@@ -153,6 +158,7 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	}
 	r.current.Store(newSnapshot(r.configured, stored, r.logger))
 	r.revision = revision
+	r.loaded.Store(true)
 	return nil
 }
 
