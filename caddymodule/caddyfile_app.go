@@ -59,8 +59,8 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    allowed_domains <domain...>
 //	    pepper          <secret>
 //	    provider <name> {
-//	        key       <secret...>
-//	        base_url  <url>
+//	        key       <secret> [<secret if that is empty>...]
+//	        base_url  <url> [<url if that is empty>...]
 //	        preset    <name>
 //	        models    <model...>
 //	        header    <name> <value>
@@ -218,9 +218,12 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {
 	err := block(d, func(option string) error {
 		switch option {
 		case "key":
-			return some(d, &p.Keys)
+			var key string
+			err := alternatives(d, &key)
+			p.Keys = append(p.Keys, key)
+			return err
 		case "base_url":
-			return one(d, &p.BaseURL)
+			return alternatives(d, &p.BaseURL)
 		case "preset":
 			return one(d, &p.Preset)
 		case "models":
@@ -234,7 +237,7 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {
 		default:
 			return d.Errf("unrecognized option of provider: %s", option)
 		}
-	}, "header", "timeout")
+	}, "key", "header", "timeout")
 	a.Providers = append(a.Providers, p)
 	return err
 }

@@ -75,6 +75,14 @@ func some(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
+// alternatives reads arguments of which the first that is not empty counts.
+func alternatives(d *caddyfile.Dispenser, to *string) error {
+	var args []string
+	err := some(d, &args)
+	*to = strings.Join(args, " ")
+	return err
+}
+
 // pair reads a name and its value into a map.
 func pair(d *caddyfile.Dispenser, to *map[string]string) error {
 	option := d.Val()

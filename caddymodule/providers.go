@@ -24,9 +24,11 @@ type Provider struct {
 	Name string `json:"name"`
 	// Whose defaults to take. Default: the name's own, else openai's.
 	Preset string `json:"preset,omitempty"`
-	// Base URL as the provider's own SDK takes it. Default: the preset's.
+	// Base URL as the provider's own SDK takes it. Of several, with spaces
+	// between, the first that is not empty counts. Default: the preset's.
 	BaseURL string `json:"base_url,omitempty"`
-	// API keys, used in turn. If all come out empty the provider is off;
+	// API keys, used in turn; each may be several as well, of which the first
+	// that is not empty counts. If all come out empty the provider is off;
 	// ollama needs none and is on when its base URL is set.
 	Keys []string `json:"keys,omitempty"`
 	// Headers sent with every request.
@@ -105,13 +107,13 @@ func (p *Provider) provision(ctx caddy.Context, shared http.RoundTripper) (*upst
 			Total:        time.Duration(p.TotalTimeout),
 		},
 	}
-	base, err := resolveSecret("provider "+p.Name+" base_url", p.BaseURL)
+	base, err := firstOf("provider "+p.Name+" base_url", p.BaseURL)
 	if err != nil {
 		return nil, err
 	}
 	config.BaseURL = base
 	for _, text := range p.Keys {
-		key, err := resolveSecret("provider "+p.Name+" key", text)
+		key, err := firstOf("provider "+p.Name+" key", text)
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +130,16 @@ func (p *Provider) provision(ctx caddy.Context, shared http.RoundTripper) (*upst
 		}
 	}
 	return upstream.New(config)
+}
+
+// firstOf resolves the placeholders of alternatives and gives the first that is
+// not empty.
+func firstOf(option, text string) (string, error) {
+	resolved, err := resolveSecret(option, text)
+	if words := strings.Fields(resolved); err == nil && len(words) > 0 {
+		return words[0], nil
+	}
+	return "", err
 }
 
 // loadTransport loads owner's TransportRaw, or makes the default transport.

@@ -301,7 +301,7 @@ ask() { curl -s -o /dev/null -w '%{http_code} ' "http://$LISTEN/v1/chat/completi
 get /health; get /usage/logs; ask openai/gpt-4o; ask research-assistant
 curl -s "http://$LISTEN/health"; curl -s "http://$ADMIN_LISTEN/llm/status"`)
 	require.NoError(t, err, output)
-	require.True(t, strings.HasPrefix(output, "200 500 200 404 "), output)
+	require.True(t, strings.HasPrefix(output, "200 503 200 503 "), output)
 	require.Contains(t, output, `"status":"degraded"`)
 	require.Contains(t, output, `"queued_records":2`, "the rows wait in the spool")
 	require.NotContains(t, output+g.log.String(), "s3cret")

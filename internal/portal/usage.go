@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/usage"
 	"github.com/financecommander/tollgate/pricing"
 )
@@ -58,7 +59,10 @@ func (h *Handler) usageLogs(w http.ResponseWriter, r *http.Request, p *identity.
 		return unprocessable("before", `must be the "next" of an earlier answer`)
 	}
 	if err != nil {
-		return fmt.Errorf("read the usage log: %w", err)
+		return &llm.Error{
+			Cause: llm.CauseUnavailable, RetryAfter: 5 * time.Second, Err: fmt.Errorf("read the usage log: %w", err),
+			Message: "the usage log cannot be read at the moment; try again shortly",
+		}
 	}
 	page := usagePage{Logs: make([]usageRow, len(records.Records))}
 	for i := range records.Records {

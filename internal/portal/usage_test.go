@@ -139,7 +139,7 @@ func TestUsageLogOutageIsNotTold(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, func(o *Options) { o.Usage = &usageFake{err: errors.New("pq: password authentication failed")} })
 	w := call(h, alice, "GET", "/usage/logs", "")
-	requireProblem(t, w, 500)
+	requireProblem(t, w, 503)
 	require.NotContains(t, w.Body.String(), "password")
 }
 

@@ -13,12 +13,11 @@ import (
 
 // wireRequest is a chat completion request, as far as package llm can say one.
 type wireRequest struct {
-	Model         string         `json:"model"`
-	Messages      []wireMessage  `json:"messages"`
-	Temperature   *float64       `json:"temperature,omitzero"`
-	MaxTokens     int64          `json:"max_completion_tokens,omitzero"`
-	Stream        bool           `json:"stream,omitzero"`
-	StreamOptions *streamOptions `json:"stream_options,omitzero"`
+	Model       string        `json:"model"`
+	Messages    []wireMessage `json:"messages"`
+	Temperature *float64      `json:"temperature,omitzero"`
+	MaxTokens   int64         `json:"max_completion_tokens,omitzero"`
+	Stream      bool          `json:"stream,omitzero"`
 }
 
 type wireMessage struct {
@@ -26,17 +25,10 @@ type wireMessage struct {
 	Content string   `json:"content"`
 }
 
-type streamOptions struct {
-	IncludeUsage bool `json:"include_usage"`
-}
-
-// EncodeRequest implements [dialect.RequestEncoder]. Streams are asked for their
-// usage. A part that is no text is refused.
+// EncodeRequest implements [dialect.RequestEncoder]. To ask a stream for its usage
+// is Patch's, since not every provider takes it. A part that is no text is refused.
 func (ChatCodec) EncodeRequest(r *llm.Request) ([]byte, error) {
 	w := wireRequest{Model: r.Model, Temperature: r.Temperature, MaxTokens: r.MaxTokens, Stream: r.Stream}
-	if r.Stream {
-		w.StreamOptions = &streamOptions{IncludeUsage: true}
-	}
 	w.Messages = make([]wireMessage, len(r.Messages))
 	for i, m := range r.Messages {
 		var content strings.Builder
