@@ -64,7 +64,7 @@ func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	routes := options.routes(h)
-	errors := caddyhttp.RouteList{route(nil, handler(h, ErrorResponder{}, "llm_error"))}
+	errors := caddyhttp.RouteList{route(nil, handler(ErrorResponder{}, "llm_error"))}
 	values := h.NewRoute(matcher, &caddyhttp.Subroute{Routes: routes})
 	return append(values, httpcaddyfile.ConfigValue{
 		Class: "error_route",
@@ -123,13 +123,13 @@ func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
 func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 	var routes caddyhttp.RouteList
 	if len(o.origins) > 0 {
-		routes = append(routes, route(nil, handler(h, CORS{Origins: o.origins}, "llm_cors")))
+		routes = append(routes, route(nil, handler(CORS{Origins: o.origins}, "llm_cors")))
 	}
-	portal := handler(h, Portal{Last: true}, "llm_portal")
-	proxy := handler(h, Proxy{Anonymous: o.anonymous}, "llm_proxy")
-	spend := handler(h, RateLimit{Zones: o.zones}, "llm_rate_limit")
-	read := handler(h, RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit")
-	login := handler(h, RateLimit{Zones: []Zone{{Name: "login", Limit: o.login}}}, "llm_rate_limit")
+	portal := handler(Portal{Last: true}, "llm_portal")
+	proxy := handler(Proxy{Anonymous: o.anonymous}, "llm_proxy")
+	spend := handler(RateLimit{Zones: o.zones}, "llm_rate_limit")
+	read := handler(RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit")
+	login := handler(RateLimit{Zones: []Zone{{Name: "login", Limit: o.login}}}, "llm_rate_limit")
 	spending := caddy.ModuleMap{"path": h.JSON(gateway.SpendingPaths()), "method": h.JSON(caddyhttp.MatchMethod{http.MethodPost})}
 
 	// A subroute is compiled for every request, so there is one, and flat. Its
@@ -151,7 +151,7 @@ func (o *gatewayOptions) authenticated(h httpcaddyfile.Helper, handlers ...json.
 	if o.anonymous {
 		return handlers
 	}
-	return append([]json.RawMessage{handler(h, authentication(h), "authentication")}, handlers...)
+	return append([]json.RawMessage{handler(authentication(h), "authentication")}, handlers...)
 }
 
 // frontend serves a web frontend's files: `/` leads to `/portal/`, unknown paths
@@ -162,20 +162,20 @@ func (o *gatewayOptions) frontend(h httpcaddyfile.Helper) caddyhttp.RouteList {
 		StatusCode: caddyhttp.WeakString(strconv.Itoa(http.StatusFound)),
 		Headers:    http.Header{"Location": {"/portal/"}},
 	}
-	files := handler(h, fileserver.FileServer{Root: root}, "file_server")
+	files := handler(fileserver.FileServer{Root: root}, "file_server")
 	try := func(candidates ...string) caddy.ModuleMap {
 		return caddy.ModuleMap{"file": h.JSON(fileserver.MatchFile{Root: root, TryFiles: candidates})}
 	}
-	found := handler(h, rewrite.Rewrite{URI: "{http.matchers.file.relative}"}, "rewrite")
+	found := handler(rewrite.Rewrite{URI: "{http.matchers.file.relative}"}, "rewrite")
 	app := caddyhttp.RouteList{
-		route(nil, handler(h, rewrite.Rewrite{StripPathPrefix: "/portal"}, "rewrite")),
+		route(nil, handler(rewrite.Rewrite{StripPathPrefix: "/portal"}, "rewrite")),
 		route(try("{http.request.uri.path}", "/index.html"), found),
 		route(nil, files),
 	}
 	assets := paths(h, "/assets/*", "/images/*", "/favicon.ico")
 	return caddyhttp.RouteList{
-		route(paths(h, "/"), handler(h, redirect, "static_response")),
-		route(paths(h, "/portal", "/portal/*"), handler(h, caddyhttp.Subroute{Routes: app}, "subroute")),
+		route(paths(h, "/"), handler(redirect, "static_response")),
+		route(paths(h, "/portal", "/portal/*"), handler(caddyhttp.Subroute{Routes: app}, "subroute")),
 		route(assets, files),
 	}
 }
@@ -195,6 +195,6 @@ func paths(h httpcaddyfile.Helper, paths ...string) caddy.ModuleMap {
 	return caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath(paths))}
 }
 
-func handler(h httpcaddyfile.Helper, module any, name string) json.RawMessage {
+func handler(module any, name string) json.RawMessage {
 	return caddyconfig.JSONModuleObject(module, "handler", name, nil)
 }

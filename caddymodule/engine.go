@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -280,8 +281,8 @@ func (e *engine) close() {
 		}
 	}
 	var err error
-	for i := len(e.releases) - 1; i >= 0; i-- {
-		err = errors.Join(err, e.releases[i]())
+	for _, release := range slices.Backward(e.releases) {
+		err = errors.Join(err, release())
 	}
 	if err != nil {
 		e.logger.Error("closing a retired configuration's resources", slog.Any("error", err))

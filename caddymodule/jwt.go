@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -109,7 +110,7 @@ func (a *App) ownSecret() (secret.Secret, error) {
 		return secret.Secret{}, fmt.Errorf("jwt secret: %w", err)
 	}
 	if created {
-		a.logger.Info("made a secret for tokens; set JWT_SECRET to use your own", "file", path)
+		a.logger.Info("made a secret for tokens; set JWT_SECRET to use your own", slog.String("file", path))
 	}
 	return key, nil
 }

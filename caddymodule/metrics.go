@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -40,7 +41,7 @@ func startMetricsServer(ctx caddy.Context, address string) (*metricsServer, erro
 	m := &metricsServer{server: http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
 	m.done.Go(func() {
 		if err := m.server.Serve(listener.(net.Listener)); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			ctx.Slogger().Error("metrics server ended", "error", err)
+			ctx.Slogger().ErrorContext(ctx, "metrics server ended", slog.Any("error", err))
 		}
 	})
 	return m, nil

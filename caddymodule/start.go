@@ -70,7 +70,7 @@ func (e *engine) prepare(ctx context.Context, migrate bool) error {
 			return err
 		}
 		for _, m := range applied {
-			e.logger.Info("migrated the database", slog.String("migration", m.Name), slog.Duration("took", m.Duration))
+			e.logger.InfoContext(ctx, "migrated the database", slog.String("migration", m.Name), slog.Duration("took", m.Duration))
 		}
 	}
 	return e.specialists.Seed(ctx)
@@ -90,11 +90,11 @@ func (e *engine) prepareLater(ctx context.Context, migrate bool) {
 			err = e.specialists.Refresh(ctx) // without waiting for its next turn
 		}
 		if err == nil {
-			e.logger.Info("the database is back")
+			e.logger.InfoContext(ctx, "the database is back")
 			return
 		}
 		if !errors.Is(err, errUnreachable) && ctx.Err() == nil {
-			e.logger.Error("the database is back but cannot be used yet", slog.Any("error", err))
+			e.logger.ErrorContext(ctx, "the database is back but cannot be used yet", slog.Any("error", err))
 		}
 	}
 }

@@ -72,14 +72,13 @@ func (e *engine) status(ctx context.Context) Status {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	for name, check := range e.checks() {
-		switch {
-		case check == nil:
+		if check == nil {
 			s.Dependencies[name] = "off"
-		default:
-			s.Dependencies[name] = "ok"
-			if err := check(ctx); err != nil {
-				s.Dependencies[name] = err.Error()
-			}
+			continue
+		}
+		s.Dependencies[name] = "ok"
+		if err := check(ctx); err != nil {
+			s.Dependencies[name] = err.Error()
 		}
 	}
 	s.Spool = e.spoolStatus()

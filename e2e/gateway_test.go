@@ -150,11 +150,13 @@ func (g *gateway) stop(t *testing.T, process *os.Process, ended chan error) {
 	t.Helper()
 	_ = process.Signal(syscall.SIGTERM)
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("the gateway stopped with %v", err)
+		}
 	case <-time.After(15 * time.Second):
-		t.Error("the gateway did not stop within 15 s")
 		_ = process.Kill()
-		<-ended
+		t.Errorf("the gateway did not stop within 15 s: %v", <-ended)
 	}
 }
 
@@ -167,7 +169,7 @@ func (g *gateway) requireQuietLog(t *testing.T) {
 		"token's signature": g.Token[strings.LastIndex(g.Token, ".")+1:], "upstream's key": upstreamKey,
 		"address": userEmail, "prompt": promptMarker, "secret": jwtSecret,
 	} {
-		require.False(t, strings.Contains(log, text), "the log holds the %s", name)
+		require.NotContains(t, log, text, "the log holds the %s", name)
 	}
 }
 

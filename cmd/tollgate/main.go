@@ -7,6 +7,7 @@ import (
 	_ "time/tzdata"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
 	_ "github.com/financecommander/tollgate"
 )
 

@@ -29,7 +29,6 @@ func TestStatus(t *testing.T) {
 	require.Regexp(t, `^\d{4}-\d\d-\d\d-[0-9a-f]+$`, status["price_version"])
 	require.Subset(t, status["spool"], map[string]any{"queued_records": 0.0, "shipped": 0.0, "parked": 0.0, "corrupt": 0.0})
 	require.Equal(t, 405, g.do("POST", g.Admin+"/llm/status", "", "{}").Status)
-
 }
 
 // TestMetrics looks at the three places that show metrics.

@@ -190,7 +190,9 @@ var (
 )
 
 func buildInsertPostgres() string {
-	var columns, values, types []string
+	columns := make([]string, 0, len(usageColumns))
+	values := make([]string, 0, len(usageColumns))
+	types := make([]string, 0, len(usageColumns))
 	for _, c := range usageColumns {
 		columns = append(columns, quote(c.name))
 		values = append(values, orMissing(c, quote(c.name)))
@@ -206,7 +208,8 @@ func buildInsertPostgres() string {
 // it would write each record out as text again for every column (measured: 55
 // instead of 30 µs of processor time per row).
 func buildInsertSQLite() string {
-	var columns, values []string
+	columns := make([]string, 0, len(usageColumns))
+	values := make([]string, 0, len(usageColumns))
 	for _, c := range usageColumns {
 		columns = append(columns, quote(c.name))
 		values = append(values, orMissing(c, "json_extract(value, '$."+c.name+"')"))
@@ -216,7 +219,7 @@ func buildInsertSQLite() string {
 }
 
 func buildRow(object string, value func(usageColumn) string) string {
-	var fields []string
+	fields := make([]string, 0, len(usageColumns))
 	for _, c := range usageColumns {
 		fields = append(fields, "'"+c.name+"', "+value(c))
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -181,7 +182,7 @@ func (s *stream) verdict(failure error) *llm.Error {
 		return reading.Err
 	case reading.Complete:
 		return nil
-	case failure != nil && failure != io.EOF:
+	case failure != nil && !errors.Is(failure, io.EOF):
 		return s.ex.transportError(s.a, failure)
 	default:
 		return &llm.Error{Cause: llm.CauseUpstreamCut, Message: "the upstream provider's stream ended early", Err: io.ErrUnexpectedEOF}
@@ -195,7 +196,7 @@ func (s *stream) linger() {
 	for {
 		_, failure := s.scanner.Fill(s.resp.Body)
 		s.take(time.Now())
-		if failure == io.EOF {
+		if errors.Is(failure, io.EOF) {
 			s.out = s.said.appendRest(s.out, s.scanner.Rest())
 		}
 		if len(s.out) > 0 {

@@ -24,10 +24,10 @@ type watchdog struct {
 	over   atomic.Bool  // nobody is waiting any more
 }
 
-// tookTooLong is the cause of a context the watchdog ended.
-type tookTooLong struct{ why string }
+// timeoutError is the cause of a context the watchdog ended.
+type timeoutError struct{ why string }
 
-func (t tookTooLong) Error() string { return t.why }
+func (e timeoutError) Error() string { return e.why }
 
 // watch gives the context of an attempt and its watchdog, which waits for the
 // first byte to begin with.
@@ -52,7 +52,7 @@ func (w *watchdog) look() {
 	switch {
 	case w.over.Load():
 	case now >= due:
-		w.cancel(tookTooLong{why})
+		w.cancel(timeoutError{why})
 	default:
 		w.timer.Reset(due - now)
 	}
@@ -79,7 +79,7 @@ func (w *watchdog) shorten(d time.Duration) {
 
 // barked says whether the watchdog ended the attempt, and why.
 func (w *watchdog) barked() (why string, ok bool) {
-	t, ok := errors.AsType[tookTooLong](context.Cause(w.ctx))
+	t, ok := errors.AsType[timeoutError](context.Cause(w.ctx))
 	return t.why, ok
 }
 

@@ -204,7 +204,7 @@ func (s *remoteKeys) refresh(ctx context.Context) error {
 		if tooSoon || s.closed {
 			defer s.mu.Unlock()
 			if s.closed {
-				return cmp.Or(s.err, error(net.ErrClosed))
+				return cmp.Or(s.err, net.ErrClosed)
 			}
 			return s.err
 		}

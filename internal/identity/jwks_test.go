@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -83,9 +84,7 @@ func jwk(id string, key crypto.Signer, more map[string]any) map[string]any {
 	case ed25519.PublicKey:
 		facts["kty"], facts["crv"], facts["x"] = "OKP", "Ed25519", encode(string(public))
 	}
-	for name, value := range more {
-		facts[name] = value
-	}
+	maps.Copy(facts, more)
 	return facts
 }
 

@@ -22,7 +22,7 @@ const MinSecretBytes = 32
 const generatedSecretBytes = 48
 
 // howToMakeSecret is the end of every message about a secret that is too short.
-const howToMakeSecret = "openssl rand -base64 48"
+const howToMakeSecret = "openssl rand -base64 48" //nolint:gosec // a command, no secret
 
 func checkSecret(key secret.Secret) error {
 	if n := len(key.Reveal()); n < MinSecretBytes {

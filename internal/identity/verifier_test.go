@@ -78,7 +78,7 @@ func TestVerifyReadsTheCaller(t *testing.T) {
 		IssuedAt: now, ExpiresAt: now.Add(time.Minute), Specialists: []string{"code-reviewer", "openai/*"},
 		UserHash: HashEmail("ada@example.com"), EmailHash: HashEmail("ada@example.com"), private: p.private,
 	}
-	require.True(t, want.private == p.private)
+	require.Same(t, want.private, p.private)
 	got := *p
 	require.Equal(t, want.UserHash, got.UserHash)
 	require.Equal(t, want, got)

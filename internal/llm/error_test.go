@@ -41,7 +41,7 @@ func TestErrorsAreLoggedWithoutMessages(t *testing.T) {
 		{Cause: CauseUpstreamUnreachable, Message: "CANARY", Err: errors.New("connection refused")},
 	} {
 		var out bytes.Buffer
-		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "error", err)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", slog.Any("error", err))
 		require.NotContains(t, out.String(), "CANARY")
 		require.Contains(t, out.String(), string(err.Cause))
 	}

@@ -48,7 +48,8 @@ func TestParse(t *testing.T) {
 		"redis+sentinel://u:p@h1/main/5":      {Addrs: []string{"h1:26379"}, Master: "main", DB: 5, User: "u", Pass: "p"},
 		"rediss+sentinel://h1,h2/my%20main":   {Addrs: []string{"h1:26379", "h2:26379"}, Master: "my main", TLS: true},
 		"redis+sentinel://u:p@h1,h2/m?sentinel_username=s&sentinel_password=q%26": {
-			Addrs: []string{"h1:26379", "h2:26379"}, Master: "m", User: "u", Pass: "p", SenUser: "s", SenPw: "q&"},
+			Addrs: []string{"h1:26379", "h2:26379"}, Master: "m", User: "u", Pass: "p", SenUser: "s", SenPw: "q&",
+		},
 	} {
 		o, err := redisdb.Parse(url)
 		require.NoError(t, err, url)

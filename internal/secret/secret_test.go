@@ -32,7 +32,7 @@ func TestSecretDoesNotPrint(t *testing.T) {
 	body, err := xml.Marshal(s)
 	require.NoError(t, err)
 	out.Write(body)
-	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "s", s, "list", []Secret{s})
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", slog.Any("s", s), slog.Any("list", []Secret{s}))
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", slog.Any("s", struct{ hidden Secret }{s}))
 	require.Contains(t, out.String(), "REDACTED")
 	require.NotContains(t, out.String(), "hunter")

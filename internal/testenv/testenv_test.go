@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,7 +92,7 @@ func TestPostgresFromTheEnvironment(t *testing.T) {
 func TestServerThatCannotStartSaysWhy(t *testing.T) {
 	t.Parallel()
 	_, err := StartRedis(t.Context(), "--no-such-option", "1")
-	if _, missing := err.(*MissingError); missing {
+	if _, missing := errors.AsType[*MissingError](err); missing {
 		t.Skip(err)
 	}
 	assert.ErrorContains(t, err, "no-such-option")

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (demo) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var req demoRequest
 	if err := json.Unmarshal(body, &req); err != nil {
-		return demoJSON(r, http.StatusBadRequest, map[string]any{
+		return demoJSON(r, http.StatusBadRequest, map[string]any{ //nolint:nilerr // it is the caller's error, and the answer
 			"error": map[string]any{"message": "the request does not fit the demo provider", "type": "invalid_request_error"},
 		}), nil
 	}
@@ -138,9 +139,9 @@ func (a *demoAnswer) compose() {
 }
 
 func (a *demoAnswer) question() string {
-	for i := len(a.req.Messages) - 1; i >= 0; i-- {
-		if a.req.Messages[i].Role == "user" {
-			return demoText(a.req.Messages[i].Content)
+	for _, m := range slices.Backward(a.req.Messages) {
+		if m.Role == "user" {
+			return demoText(m.Content)
 		}
 	}
 	return demoText(a.req.Prompt)
@@ -271,7 +272,7 @@ func (a *demoAnswer) embeddings() map[string]any {
 		a.input += len(strings.Fields(input))
 		seed := fnv.New64a()
 		_, _ = io.WriteString(seed, input)
-		source := rand.New(rand.NewPCG(seed.Sum64(), 0)) //nolint:gosec // a toy vector, no secret
+		source := rand.New(rand.NewPCG(seed.Sum64(), 0)) // a toy vector, no secret
 		vector, norm := make([]float64, dimensions), 0.0
 		for j := range vector {
 			vector[j] = source.NormFloat64()

@@ -173,7 +173,7 @@ func TestDemoCancel(t *testing.T) {
 func TestDemoCancelUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		_ = ask(t, ctx, chat, `{`+question+`,"stream":true}`) //nolint:bodyclose // the point of it
+		_ = ask(t, ctx, chat, `{`+question+`,"stream":true}`) // left open: the point of it
 		cancel()
 		synctest.Wait() // a goroutine left would fail the test
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -223,9 +224,7 @@ func (p *Provider) Authorize(h http.Header, withKey bool) {
 	if !withKey {
 		return
 	}
-	for name, values := range p.headers {
-		h[name] = values
-	}
+	maps.Copy(h, p.headers)
 	if len(p.auth) == 0 {
 		return
 	}
@@ -233,9 +232,7 @@ func (p *Provider) Authorize(h http.Header, withKey bool) {
 	if len(p.auth) > 1 {
 		i = int(p.turn.Add(1) % uint64(len(p.auth)))
 	}
-	for name, values := range p.auth[i] {
-		h[name] = values
-	}
+	maps.Copy(h, p.auth[i])
 }
 
 // Demo says that the provider is the built-in one.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -110,7 +111,7 @@ func TestEndpoints(t *testing.T) {
 						continue
 					}
 					require.Equal(t, tt.want[format], endpoint.String())
-					require.True(t, endpoint.RequestURI()[0] == '/', "a request line can be made of it")
+					require.True(t, strings.HasPrefix(endpoint.RequestURI(), "/"), "a request line can be made of it")
 				}
 			})
 		}

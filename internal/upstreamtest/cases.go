@@ -135,7 +135,7 @@ func load(meta string) (Case, error) {
 		return Case{}, err
 	}
 	dir := filepath.Dir(meta)
-	if c.Case.Body, err = os.ReadFile(filepath.Join(dir, c.Response.File)); err != nil {
+	if c.Body, err = os.ReadFile(filepath.Join(dir, c.Response.File)); err != nil {
 		return Case{}, err
 	}
 	if c.Request.File != "" {

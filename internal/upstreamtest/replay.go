@@ -1,6 +1,7 @@
 package upstreamtest
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,9 +43,7 @@ func (r *Replay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "no such case", http.StatusNotFound)
 		return
 	}
-	for name, values := range c.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), c.Header)
 	w.WriteHeader(c.Status)
 	send(w, r.split.Pieces(c.Body)...)
 }

@@ -77,6 +77,6 @@ func BenchmarkMeter(b *testing.B) {
 func BenchmarkError(b *testing.B) {
 	body := []byte(`{"error":{"message":"Rate limit reached for gpt-4.1 in organization org-documented on tokens per min (TPM): Limit 30000. Visit https://platform.openai.com/account/rate-limits to learn more.","type":"tokens","param":null,"code":"x"}}`)
 	for b.Loop() {
-		openaichat.Chat.Error(400, nil, body)
+		_ = openaichat.Chat.Error(400, nil, body)
 	}
 }

@@ -101,6 +101,7 @@ func (d *detail) cause(status int) llm.Cause {
 		if d.code == "invalid_api_key" || strings.Contains(strings.ToLower(d.message), "api key") {
 			return llm.CauseUpstreamAuth
 		}
+	default: // the status tells it
 	}
 	return cause
 }

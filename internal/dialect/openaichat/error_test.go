@@ -21,24 +21,42 @@ func TestUpstreamErrors(t *testing.T) {
 		body   string
 		want   llm.Error
 	}{
-		"openai": {400, `{"error":{"message":"bad","type":"invalid_request_error","param":"messages[0]","code":"context_length_exceeded"}}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "bad", Type: "invalid_request_error", Param: "messages[0]", Code: "context_length_exceeded"}},
-		"422, FastAPI": {422, `{"detail":[{"type":"missing","loc":["body","messages",0,"content"],"msg":"Field required","input":{"role":"user"}},{"msg":"second"}]}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 422, Message: "Field required", Param: "messages.0.content"}},
-		"mistral": {422, `{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 422, Message: "Invalid model: x", Type: "invalid_model", Code: "1500"}},
-		"gemini": {400, `[{"error":{"code":400,"message":"Invalid value","status":"INVALID_ARGUMENT"}}]`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "Invalid value", Code: "INVALID_ARGUMENT"}},
-		"gemini, key": {400, `[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`,
-			llm.Error{Cause: llm.CauseUpstreamAuth}},
-		"ollama": {404, `{"error":"model 'x' not found"}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 404, Message: "model 'x' not found"}},
-		"openrouter, inner": {400, `{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"inner reason\"}}","provider_name":"X"}}}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "inner reason"}},
-		"openrouter, text": {400, `{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"plain reason"}}}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "plain reason"}},
-		"openrouter, html": {400, `{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"<html>host-17</html>"}}}`,
-			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "Provider returned error"}},
+		"openai": {
+			400, `{"error":{"message":"bad","type":"invalid_request_error","param":"messages[0]","code":"context_length_exceeded"}}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "bad", Type: "invalid_request_error", Param: "messages[0]", Code: "context_length_exceeded"},
+		},
+		"422, FastAPI": {
+			422, `{"detail":[{"type":"missing","loc":["body","messages",0,"content"],"msg":"Field required","input":{"role":"user"}},{"msg":"second"}]}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 422, Message: "Field required", Param: "messages.0.content"},
+		},
+		"mistral": {
+			422, `{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 422, Message: "Invalid model: x", Type: "invalid_model", Code: "1500"},
+		},
+		"gemini": {
+			400, `[{"error":{"code":400,"message":"Invalid value","status":"INVALID_ARGUMENT"}}]`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "Invalid value", Code: "INVALID_ARGUMENT"},
+		},
+		"gemini, key": {
+			400, `[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`,
+			llm.Error{Cause: llm.CauseUpstreamAuth},
+		},
+		"ollama": {
+			404, `{"error":"model 'x' not found"}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 404, Message: "model 'x' not found"},
+		},
+		"openrouter, inner": {
+			400, `{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"inner reason\"}}","provider_name":"X"}}}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "inner reason"},
+		},
+		"openrouter, text": {
+			400, `{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"plain reason"}}}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "plain reason"},
+		},
+		"openrouter, html": {
+			400, `{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"<html>host-17</html>"}}}`,
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 400, Message: "Provider returned error"},
+		},
 		"xai, key":  {400, `{"code":"invalid-argument","error":"Incorrect API key provided."}`, llm.Error{Cause: llm.CauseUpstreamAuth}},
 		"html":      {413, "<html>host-17</html>", llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 413, Message: "the upstream provider rejected the request with status 413 and did not say why"}},
 		"empty":     {409, "", llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 409, Message: "the upstream provider rejected the request with status 409 and did not say why"}},
@@ -122,27 +140,54 @@ func TestWriteError(t *testing.T) {
 		body   string
 		header map[string]string
 	}{
-		"invalid": {llm.Error{Cause: llm.CauseInvalidRequest, Message: "stream must be a boolean", Param: "stream"}, 400,
-			`{"error":{"message":"stream must be a boolean","type":"invalid_request_error","param":"stream","code":null},"request_id":"req_1"}`, nil},
-		"token": {llm.Error{Cause: llm.CauseUnauthenticated, Message: "m"}, 401,
-			`{"error":{"message":"m","type":"authentication_error","param":null,"code":"invalid_api_key"},"request_id":"req_1"}`, nil},
-		"forbidden": {llm.Error{Cause: llm.CauseForbidden, Message: "m"}, 403,
-			`{"error":{"message":"m","type":"permission_error","param":null,"code":"permission_denied"},"request_id":"req_1"}`, nil},
-		"model": {llm.Error{Cause: llm.CauseModelNotFound, Message: "m", Param: "model"}, 404,
-			`{"error":{"message":"m","type":"invalid_request_error","param":"model","code":"model_not_found"},"request_id":"req_1"}`, nil},
-		"limit": {llm.Error{Cause: llm.CauseRateLimited, Message: "m", RetryAfter: 1500 * time.Millisecond}, 429,
+		"invalid": {
+			llm.Error{Cause: llm.CauseInvalidRequest, Message: "stream must be a boolean", Param: "stream"},
+			400,
+			`{"error":{"message":"stream must be a boolean","type":"invalid_request_error","param":"stream","code":null},"request_id":"req_1"}`, nil,
+		},
+		"token": {
+			llm.Error{Cause: llm.CauseUnauthenticated, Message: "m"},
+			401,
+			`{"error":{"message":"m","type":"authentication_error","param":null,"code":"invalid_api_key"},"request_id":"req_1"}`, nil,
+		},
+		"forbidden": {
+			llm.Error{Cause: llm.CauseForbidden, Message: "m"},
+			403,
+			`{"error":{"message":"m","type":"permission_error","param":null,"code":"permission_denied"},"request_id":"req_1"}`, nil,
+		},
+		"model": {
+			llm.Error{Cause: llm.CauseModelNotFound, Message: "m", Param: "model"},
+			404,
+			`{"error":{"message":"m","type":"invalid_request_error","param":"model","code":"model_not_found"},"request_id":"req_1"}`, nil,
+		},
+		"limit": {
+			llm.Error{Cause: llm.CauseRateLimited, Message: "m", RetryAfter: 1500 * time.Millisecond},
+			429,
 			`{"error":{"message":"m","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"},"request_id":"req_1"}`,
-			map[string]string{"Retry-After": "2", "Retry-After-Ms": "1500", "X-Should-Retry": ""}},
-		"long limit": {llm.Error{Cause: llm.CauseRateLimited, Message: "m", RetryAfter: time.Hour}, 429,
+			map[string]string{"Retry-After": "2", "Retry-After-Ms": "1500", "X-Should-Retry": ""},
+		},
+		"long limit": {
+			llm.Error{Cause: llm.CauseRateLimited, Message: "m", RetryAfter: time.Hour},
+			429,
 			`{"error":{"message":"m","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"},"request_id":"req_1"}`,
-			map[string]string{"Retry-After": "3600", "X-Should-Retry": "false"}},
-		"rejected": {llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 422, Message: "m", Type: "t", Code: "c"}, 422,
-			`{"error":{"message":"m","type":"t","param":null,"code":"c"},"request_id":"req_1"}`, nil},
-		"upstream's key": {llm.Error{Cause: llm.CauseUpstreamAuth, Message: "m"}, 502,
+			map[string]string{"Retry-After": "3600", "X-Should-Retry": "false"},
+		},
+		"rejected": {
+			llm.Error{Cause: llm.CauseUpstreamRejected, HTTPStatus: 422, Message: "m", Type: "t", Code: "c"},
+			422,
+			`{"error":{"message":"m","type":"t","param":null,"code":"c"},"request_id":"req_1"}`, nil,
+		},
+		"upstream's key": {
+			llm.Error{Cause: llm.CauseUpstreamAuth, Message: "m"},
+			502,
 			`{"error":{"message":"m","type":"server_error","param":null,"code":"upstream_auth"},"request_id":"req_1"}`,
-			map[string]string{"X-Should-Retry": "false", "Retry-After": ""}},
-		"broken text": {llm.Error{Cause: llm.CauseInvalidRequest, Message: "m", Param: "a\xff<>&"}, 400,
-			`{"error":{"message":"m","type":"invalid_request_error","param":"a` + "\uFFFD" + `<>&","code":null},"request_id":"req_1"}`, nil},
+			map[string]string{"X-Should-Retry": "false", "Retry-After": ""},
+		},
+		"broken text": {
+			llm.Error{Cause: llm.CauseInvalidRequest, Message: "m", Param: "a\xff<>&"},
+			400,
+			`{"error":{"message":"m","type":"invalid_request_error","param":"a` + "\uFFFD" + `<>&","code":null},"request_id":"req_1"}`, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()

@@ -49,22 +49,22 @@ func TestRecordedAnswers(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			want, wantMarks := meter(c, upstreamtest.Whole)
+			got, marks := meter(c, upstreamtest.Whole)
 			for _, split := range upstreamtest.Splits {
-				got, marks := meter(c, split)
-				require.Equal(t, want, got, split.Name)
-				require.Equal(t, wantMarks, marks, split.Name)
+				splitGot, splitMarks := meter(c, split)
+				require.Equal(t, got, splitGot, split.Name)
+				require.Equal(t, marks, splitMarks, split.Name)
 			}
-			requireUsage(t, c, want)
-			requireFinish(t, c, want)
-			requireMarks(t, c, wantMarks)
+			requireUsage(t, c, got)
+			requireFinish(t, c, got)
+			requireMarks(t, c, marks)
 			broken := strings.Contains(c.Name, "error-mid-stream") || strings.Contains(c.Name, "mid-stream-error")
-			require.Equal(t, broken, want.Err != nil, "%v", want.Err)
+			require.Equal(t, broken, got.Err != nil, "%v", got.Err)
 			cut := strings.Contains(c.Name, "documented-cut")
-			require.Equal(t, !broken && !cut, want.Complete)
-			require.Equal(t, c.ResponseModel, want.Model)
-			if strings.HasPrefix(want.Model, "gpt-4") && c.Usage != nil && c.Usage.Output > 10 {
-				require.InDelta(t, 4*c.Usage.Output, want.TextBytes, float64(4*c.Usage.Output), "about four bytes a token")
+			require.Equal(t, !broken && !cut, got.Complete)
+			require.Equal(t, c.ResponseModel, got.Model)
+			if strings.HasPrefix(got.Model, "gpt-4") && c.Usage != nil && c.Usage.Output > 10 {
+				require.InDelta(t, 4*c.Usage.Output, got.TextBytes, float64(4*c.Usage.Output), "about four bytes a token")
 			}
 		})
 	}

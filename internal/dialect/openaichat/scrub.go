@@ -69,7 +69,8 @@ func word(text string) string {
 		return ""
 	}
 	for _, c := range text {
-		if !(c == '_' || c == '-' || c == '.' || c == ' ' || c < utf8.RuneSelf && (unicode.IsLetter(c) || unicode.IsDigit(c))) {
+		plain := c < utf8.RuneSelf && (unicode.IsLetter(c) || unicode.IsDigit(c)) || strings.ContainsRune("_-. ", c)
+		if !plain {
 			return ""
 		}
 	}

@@ -47,18 +47,18 @@ func TestRecordedAnswers(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			want, marks := meter(c, upstreamtest.Whole)
+			got, marks := meter(c, upstreamtest.Whole)
 			for _, split := range []upstreamtest.Split{upstreamtest.PerEvent, upstreamtest.PerByte, upstreamtest.Random} {
-				got, gotMarks := meter(c, split)
-				require.Equal(t, want, got, split.Name)
-				require.Equal(t, marks, gotMarks, split.Name)
+				splitGot, splitMarks := meter(c, split)
+				require.Equal(t, got, splitGot, split.Name)
+				require.Equal(t, marks, splitMarks, split.Name)
 			}
 			broken := strings.Contains(c.Name, "error-mid-stream")
-			require.Equal(t, broken, want.Err != nil)
-			require.Equal(t, !broken, want.Complete)
-			requireUsage(t, c, want)
-			require.Equal(t, c.ResponseModel, want.Model)
-			require.NotEqual(t, llm.FinishUnknown, want.Finish)
+			require.Equal(t, broken, got.Err != nil)
+			require.Equal(t, !broken, got.Complete)
+			requireUsage(t, c, got)
+			require.Equal(t, c.ResponseModel, got.Model)
+			require.NotEqual(t, llm.FinishUnknown, got.Finish)
 			if c.Stream {
 				terminal := 0
 				for _, mark := range marks {
@@ -69,7 +69,7 @@ func TestRecordedAnswers(t *testing.T) {
 				require.Positive(t, terminal)
 			}
 			if !broken && c.Usage.Output > 50 && !c.Is("image_out") {
-				require.Positive(t, want.TextBytes)
+				require.Positive(t, got.TextBytes)
 			}
 		})
 	}

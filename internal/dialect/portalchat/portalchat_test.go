@@ -97,6 +97,7 @@ func TestAnswers(t *testing.T) {
 	require.Equal(t, "event: message\n"+
 		`data: {"content":"","is_final":true,"input_tokens":1000,"output_tokens":500,"model":"gpt-4o","latency_ms":321,"cost_usd":0.0075,"estimated_cost_usd":0.0075}`+"\n\n",
 		string(portalchat.AppendFinal(nil, outcome)))
+	//nolint:testifylint // the bytes count, not what they mean: the frontend's contract
 	require.Equal(t, `{"content":"hi","specialist_id":"a","specialist_name":"Ä \"b\"","provider":"openai","model":"gpt-4o","input_tokens":1000,"output_tokens":500,"cost_usd":0.0075,"estimated_cost_usd":0.0075,"latency_ms":321}`,
 		string(portalchat.AppendAnswer(nil, "hi", outcome)))
 
@@ -117,19 +118,25 @@ func TestWriteError(t *testing.T) {
 		body   string
 	}{
 		"a field": {
-			llm.Error{Cause: llm.CauseInvalidRequest, Param: "message", Message: "message is required"}, 422, nil,
+			llm.Error{Cause: llm.CauseInvalidRequest, Param: "message", Message: "message is required"},
+			422, nil,
 			`{"error":"message is required","detail":"message is required","details":{"cause":"invalid_request","message":"message is required"},"request_id":"req_1"}`,
 		},
 		"a token": {
-			llm.Error{Cause: llm.CauseUnauthenticated, Message: "no valid token"}, 401, http.Header{"Www-Authenticate": {"Bearer"}},
+			llm.Error{Cause: llm.CauseUnauthenticated, Message: "no valid token"},
+			401,
+			http.Header{"Www-Authenticate": {"Bearer"}},
 			`{"error":"no valid token","detail":"no valid token","details":{"cause":"unauthenticated"},"request_id":"req_1"}`,
 		},
 		"a limit": {
-			llm.Error{Cause: llm.CauseRateLimited, Message: "try again in 2 seconds", RetryAfter: 1100 * time.Millisecond}, 429, http.Header{"Retry-After": {"2"}},
+			llm.Error{Cause: llm.CauseRateLimited, Message: "try again in 2 seconds", RetryAfter: 1100 * time.Millisecond},
+			429,
+			http.Header{"Retry-After": {"2"}},
 			`{"error":"try again in 2 seconds","detail":"try again in 2 seconds","details":{"cause":"rate_limited"},"request_id":"req_1"}`,
 		},
 		"the upstream's key": {
-			llm.Error{Cause: llm.CauseUpstreamAuth, Err: errors.New("secret")}, 502, nil,
+			llm.Error{Cause: llm.CauseUpstreamAuth, Err: errors.New("secret")},
+			502, nil,
 			`{"error":"Bad Gateway","detail":"Bad Gateway","details":{"cause":"upstream_auth"},"request_id":"req_1"}`,
 		},
 	}
