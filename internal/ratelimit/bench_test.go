@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -77,7 +78,7 @@ func BenchmarkRedis(b *testing.B) {
 		})
 		b.Run(c.name+", 16 at once", func(b *testing.B) {
 			var failed atomic.Pointer[error]
-			b.SetParallelism(8)
+			b.SetParallelism(16 / runtime.GOMAXPROCS(0))
 			before := cpuTime(b)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

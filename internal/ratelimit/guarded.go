@@ -69,12 +69,14 @@ type GuardedOptions struct {
 
 // Guarded asks Redis, and goes on without it when it is dead: after three
 // failures in a row requests no longer wait for it at all, while one goroutine
-// looks for it in the background. A caller that leaves is not a failure.
+// looks for it in the background. A caller that leaves is not a failure; a round
+// trip of several requests that fails is one.
 //
 // A request that timed out may still have been counted by Redis.
 type Guarded struct {
 	options GuardedOptions
 	breaker *gobreaker.CircuitBreaker[Decision]
+	healthy atomic.Bool  // the breaker is closed; asked without its lock
 	without atomic.Int64 // decisions made without Redis since it was last there
 
 	tripped chan struct{} // wakes the watcher
@@ -96,10 +98,11 @@ func NewGuarded(options GuardedOptions) *Guarded {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Guarded{options: options, tripped: make(chan struct{}, 1)}
+	g.healthy.Store(true)
 	g.breaker = gobreaker.NewCircuitBreaker[Decision](gobreaker.Settings{
 		Timeout:       probeEvery / 2, // over by the time of the next probe
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripAfter },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errCallerLeft) },
+		IsExcluded:    isNoFailure,
 		OnStateChange: g.stateChanged,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -117,7 +120,7 @@ func (g *Guarded) Close() error {
 }
 
 // Healthy says whether Redis is in use.
-func (g *Guarded) Healthy() bool { return g.breaker.State() == gobreaker.StateClosed }
+func (g *Guarded) Healthy() bool { return g.healthy.Load() }
 
 // Take implements [Limiter]. With [PolicyDeny], a dead Redis is an *llm.Error
 // with [llm.CauseUnavailable].
@@ -144,6 +147,11 @@ func (g *Guarded) Take(ctx context.Context, asks ...Ask) (Decision, error) {
 }
 
 var errCallerLeft = errors.New("caller left while limits were checked")
+
+// isNoFailure says what tells nothing (new) about Redis.
+func isNoFailure(err error) bool {
+	return errors.Is(err, errCallerLeft) || errors.Is(err, errShared)
+}
 
 // takeFromRedis leaves probing to the watcher: while the breaker is not closed,
 // requests do not wait.
@@ -186,6 +194,7 @@ func (g *Guarded) takeWithoutRedis(ctx context.Context, asks []Ask, cause error)
 
 // stateChanged runs under the breaker's lock, so it must not call it.
 func (g *Guarded) stateChanged(_ string, from, to gobreaker.State) {
+	g.healthy.Store(to == gobreaker.StateClosed)
 	switch {
 	case from == gobreaker.StateClosed:
 		g.options.Logger.LogAttrs(context.Background(), slog.LevelWarn, map[Policy]string{

@@ -21,7 +21,8 @@ var takeSource string
 var takeScript = redis.NewScript(takeSource)
 
 // Redis keeps buckets in a Redis server, Sentinel group or Cluster, version 5
-// or later, shared by all replicas. A request is one round trip, an EVALSHA.
+// or later, shared by all replicas. A request is one round trip, an EVALSHA;
+// requests that come at the same time share one.
 //
 // Buckets are stored as redis_rate stores them, so that a program with
 // redis_rate and the same key ([RedisKey] without "rate:") shares the bucket.
@@ -29,10 +30,15 @@ var takeScript = redis.NewScript(takeSource)
 // given back are never lost, and a double's rounding costs no token.
 type Redis struct {
 	client redis.UniversalClient
+	calls  combiner
 }
 
 // NewRedis gives a limiter on a client that the caller closes. It does not dial.
-func NewRedis(client redis.UniversalClient) *Redis { return &Redis{client: client} }
+func NewRedis(client redis.UniversalClient) *Redis {
+	r := &Redis{client: client}
+	r.calls.send = r.send
+	return r
+}
 
 // RedisKey is the key under which Redis holds the bucket.
 func RedisKey(key string) string { return keyPrefix + storedKey(key) }
@@ -58,12 +64,26 @@ func (r *Redis) Take(ctx context.Context, asks ...Ask) (Decision, error) {
 // redis.Script.Run, reads the reply as integers without boxing each.
 func (r *Redis) run(ctx context.Context, asks []Ask) ([]int64, error) {
 	cmd := redis.NewIntSliceCmd(ctx, takeArgs("evalsha", takeScript.Hash(), asks)...)
-	err := r.client.Process(ctx, cmd)
+	err := r.calls.do(ctx, cmd)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd = redis.NewIntSliceCmd(ctx, takeArgs("eval", takeSource, asks)...)
-		err = r.client.Process(ctx, cmd)
+		err = r.calls.do(ctx, cmd)
 	}
-	return cmd.Val(), err
+	if err != nil {
+		return nil, err // the command may still be in use
+	}
+	return cmd.Val(), nil
+}
+
+// send is one exchange with Redis. What came of it is in the commands.
+func (r *Redis) send(ctx context.Context, cmds ...redis.Cmder) {
+	if len(cmds) == 1 {
+		_ = r.client.Process(ctx, cmds[0])
+		return
+	}
+	pipe := r.client.Pipeline()
+	_ = pipe.BatchProcess(ctx, cmds...)
+	_, _ = pipe.Exec(ctx)
 }
 
 func takeArgs(command, script string, asks []Ask) []any {

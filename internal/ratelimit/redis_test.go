@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +100,80 @@ func TestRedisRestarted(t *testing.T) {
 	}
 }
 
+// TestRedisManyAtOnce: callers share round trips without getting in each other's
+// way: see [requireExactUnderLoad].
+func TestRedisManyAtOnce(t *testing.T) {
+	t.Parallel()
+	client := openRedis(t, testenv.RedisServer(t).URL())
+	hook := &pipelineHook{}
+	client.AddHook(hook)
+	requireExactUnderLoad(t, client)
+	require.Positive(t, hook.pipelines.Load(), "no round trip was shared")
+}
+
+type pipelineHook struct{ pipelines atomic.Int64 }
+
+func (*pipelineHook) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*pipelineHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *pipelineHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		h.pipelines.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
+// requireExactUnderLoad has 200 goroutines ask at once, all of one bucket and
+// each of one of its own, while others come with a key that Redis cannot use,
+// leave before they are answered, or make Redis forget the script.
+func requireExactUnderLoad(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	const callers, calls, tokens = 200, 20, 1234
+	ctx, limiter := patient(t), ratelimit.NewRedis(client)
+	all := redis_rate.Limit{Rate: 1, Burst: tokens, Period: time.Hour}
+	own := redis_rate.Limit{Rate: 1, Burst: calls, Period: time.Hour}
+	require.NoError(t, client.LPush(ctx, ratelimit.RedisKey("odd"), "x").Err())
+
+	var granted atomic.Int64
+	taken := make([]int, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for j := range calls {
+				switch d, err := limiter.Take(ctx, ask("all", all, 1), ask(fmt.Sprint("own", i), own, 1)); {
+				case err != nil:
+					t.Error(err)
+				case d.Allowed:
+					granted.Add(1)
+					taken[i]++
+					if d.Results[1].Remaining != calls-taken[i] {
+						t.Errorf("caller %d has another's answer: %v", i, d.Results[1])
+					}
+				}
+				if i%10 == 0 {
+					if _, err := limiter.Take(ctx, ask("odd", all, 1)); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+						t.Errorf("want WRONGTYPE, got %v", err)
+					}
+				}
+				if i%10 == 1 {
+					end := time.Now().Add(time.Duration(j) * 50 * time.Microsecond)
+					brief, cancel := context.WithDeadline(ctx, end)
+					if _, err := limiter.Take(brief, ask("brief", all, 1)); err != nil && time.Now().Before(end) {
+						t.Error(err)
+					}
+					cancel()
+				}
+				if i == 2 {
+					if err := client.ScriptFlush(ctx).Err(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, tokens, granted.Load())
+}
+
 func TestRedisErrors(t *testing.T) {
 	t.Parallel()
 	client, ctx := openRedis(t, testenv.Redis(t)), patient(t)
@@ -130,6 +206,8 @@ func TestRedisCluster(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 999-i, d.Results[2].Remaining)
 	}
+
+	requireExactUnderLoad(t, openRedis(t, url))
 
 	// All nodes hang: the bound holds for Cluster's way of finding nodes, too.
 	fast, err := redisdb.Open(url)
