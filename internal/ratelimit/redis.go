@@ -65,7 +65,7 @@ func (r *Redis) Take(ctx context.Context, asks ...Ask) (Decision, error) {
 func (r *Redis) run(ctx context.Context, asks []Ask) ([]int64, error) {
 	cmd := redis.NewIntSliceCmd(ctx, takeArgs("evalsha", takeScript.Hash(), asks)...)
 	err := r.calls.do(ctx, cmd)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") { // which allocates even for nil
 		cmd = redis.NewIntSliceCmd(ctx, takeArgs("eval", takeSource, asks)...)
 		err = r.calls.do(ctx, cmd)
 	}
