@@ -76,13 +76,14 @@ func (ex *exchange) resolveSpecialist(s *specialist.Specialist) *llm.Error {
 	}
 	ex.route.specialist = s
 	var refused *llm.Error
-	for _, to := range s.Targets() {
+	var missing string // a provider that is not configured
+	for to := range s.Targets() {
 		provider := ex.g.providers[to.Provider]
 		if ex.g.demo != nil {
 			provider = ex.g.demo
 		}
 		if provider == nil {
-			refused = notConfigured(s.ID, to.Provider)
+			missing = to.Provider
 			continue
 		}
 		t, err := ex.g.target(provider, to.Model, s, ex.codec.Name())
@@ -92,10 +93,14 @@ func (ex *exchange) resolveSpecialist(s *specialist.Specialist) *llm.Error {
 		}
 		ex.route.targets = append(ex.route.targets, t)
 	}
-	if len(ex.route.targets) == 0 {
+	switch {
+	case len(ex.route.targets) > 0:
+		return nil
+	case refused != nil:
 		return refused
+	default:
+		return notConfigured(s.ID, missing)
 	}
-	return nil
 }
 
 func notConfigured(id, provider string) *llm.Error {

@@ -8,7 +8,7 @@ package specialist
 
 import (
 	"encoding/json"
-	"slices"
+	"iter"
 	"time"
 )
 
@@ -83,6 +83,15 @@ type PromptVersion struct {
 }
 
 // Targets lists where a call may go, the first choice first.
-func (s *Specialist) Targets() []Target {
-	return slices.Insert(slices.Clone(s.Fallbacks), 0, Target{Provider: s.Provider, Model: s.Model})
+func (s *Specialist) Targets() iter.Seq[Target] {
+	return func(yield func(Target) bool) {
+		if !yield(Target{Provider: s.Provider, Model: s.Model}) {
+			return
+		}
+		for _, fallback := range s.Fallbacks {
+			if !yield(fallback) {
+				return
+			}
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,7 +124,7 @@ func TestTargetsLeaveTheFallbacksAlone(t *testing.T) {
 	t.Parallel()
 	s := valid()
 	s.Fallbacks = append(make([]Target, 0, 4), Target{"openai", "gpt-4o"})
-	require.Equal(t, []Target{{"anthropic", "claude-opus-4-6"}, {"openai", "gpt-4o"}}, s.Targets())
+	require.Equal(t, []Target{{"anthropic", "claude-opus-4-6"}, {"openai", "gpt-4o"}}, slices.Collect(s.Targets()))
 	require.Equal(t, []Target{{"openai", "gpt-4o"}}, s.Fallbacks)
 }
 
@@ -135,7 +136,7 @@ func TestDefaultsAreValidAndPriced(t *testing.T) {
 		ids = append(ids, s.ID)
 		require.NoError(t, s.Validate())
 		require.NotEmpty(t, s.SystemPrompt)
-		for _, target := range s.Targets() {
+		for target := range s.Targets() {
 			require.Contains(t, priced, target, "the price table does not know it")
 		}
 	}

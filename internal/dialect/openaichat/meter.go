@@ -23,6 +23,8 @@ type meter struct {
 
 	mark  dialect.Mark // of the event at hand
 	texts textSink     // gets the first choice's text as well, if not nil
+	// textless: the text is not to be collected.
+	textless bool
 
 	ordinary template
 	// What makes the chunk at hand a template: one piece of text, of the first
@@ -82,9 +84,15 @@ func (m *meter) take(quoted []byte, thinking bool) (added bool) {
 	return added
 }
 
-// Body implements [dialect.Meter].
+// Body implements [dialect.Meter]. Its text is for an estimate, so it is
+// collected only if there is no usage.
 func (m *meter) Body(body []byte) {
+	m.textless = m.texts == nil
 	found := m.read(body, "message")
+	if m.textless && !m.reading.Reported && found.valid {
+		*m = meter{}
+		found = m.read(body, "message")
+	}
 	switch {
 	case m.reading.Err != nil:
 	case found.valid && found.known:
@@ -295,7 +303,7 @@ func (m *meter) generated(s *jsonedit.Scanner, index int64, thinking bool) bool 
 }
 
 func (m *meter) add(quoted []byte) bool {
-	added := CollectText(&m.reading, quoted)
+	added := !m.textless && CollectText(&m.reading, quoted)
 	if added {
 		m.pieces++
 	}

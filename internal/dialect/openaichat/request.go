@@ -135,14 +135,12 @@ func (k *call) Patch(edits dialect.Edits) ([]byte, error) {
 }
 
 func (k *call) insertSystemPrompt(e *jsonedit.Editor, prompt string) {
-	const head, tail = `{"role":"system","content":`, `}`
-	message := jsonedit.AppendQuote([]byte(head), prompt)
-	message = append(message, tail...)
+	message := systemMessage(prompt)
 	messages, _ := k.Find("messages")
-	if !emptyArray(k.body[messages.Start:messages.End]) {
-		message = append(message, ',')
+	if emptyArray(k.body[messages.Start:messages.End]) {
+		message = message[:len(message)-1]
 	}
-	e.Insert(messages.Start+1, string(message))
+	e.Insert(messages.Start+1, message)
 }
 
 func emptyArray(value []byte) bool {
