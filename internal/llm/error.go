@@ -39,6 +39,7 @@ const (
 	// Ours.
 	CauseUnavailable Cause = "unavailable" // a dependency of ours (keys, limits, ledger) cannot answer
 	CauseInternal    Cause = "internal"    // a bug of ours; the log has the details
+	CauseInterrupted Cause = "interrupted" // the gateway's process died during the call; in rows only
 )
 
 // Causes lists every cause but [CauseNone], for metrics, docs and tests.
@@ -47,7 +48,7 @@ var Causes = []Cause{
 	CauseMethodNotAllowed, CauseTooLarge, CauseRateLimited, CauseClientGone,
 	CauseUpstreamRejected, CauseUpstreamAuth, CauseUpstreamRateLimited, CauseUpstreamError,
 	CauseUpstreamOverloaded, CauseUpstreamUnreachable, CauseUpstreamTimeout, CauseUpstreamInvalid,
-	CauseUpstreamCut, CauseUnavailable, CauseInternal,
+	CauseUpstreamCut, CauseUnavailable, CauseInternal, CauseInterrupted,
 }
 
 // StatusClientClosedRequest is nginx's status for a caller that left; it is
@@ -80,7 +81,7 @@ func (c Cause) Status() int {
 		return http.StatusServiceUnavailable
 	case CauseUpstreamTimeout:
 		return http.StatusGatewayTimeout
-	case CauseUpstreamAuth, CauseUpstreamError, CauseUpstreamUnreachable, CauseUpstreamInvalid, CauseUpstreamCut:
+	case CauseUpstreamAuth, CauseUpstreamError, CauseUpstreamUnreachable, CauseUpstreamInvalid, CauseUpstreamCut, CauseInterrupted:
 		return http.StatusBadGateway
 	default:
 		return http.StatusInternalServerError

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Errors of [Ledger.Append] and [Ledger.Admit].
@@ -101,6 +99,7 @@ type Ledger struct {
 	store  Store
 
 	open       atomic.Pointer[segment] // nil: closed
+	journal    atomic.Pointer[journal] // nil: none
 	bytes      atomic.Int64            // in the spool
 	records    atomic.Int64            // in the spool
 	unwritable atomic.Bool             // the last append failed
@@ -155,6 +154,7 @@ func (l *Ledger) start() error {
 	if err != nil {
 		return errors.Join(err, spool.close())
 	}
+	l.journal.Store(l.openJournal(spool))
 	l.bytes.Store(spool.bytes())
 	l.records.Store(spool.records())
 	l.open.Store(segment)
@@ -175,13 +175,9 @@ func (l *Ledger) start() error {
 
 // Append keeps a record. When it returns nil the record survives a crash of the
 // process, and a power cut after [Config.SyncInterval]. It is one write to a
-// file, and never waits for the database. A record without an id, which was not
-// made by [NewRecord], is given one, lest the second such be taken for the first.
+// file, and never waits for the database. A record without an id is given one.
 func (l *Ledger) Append(r *Record) error {
-	if r.ID == uuid.Nil {
-		fresh := NewRecord(time.Now())
-		r.ID, r.Timestamp = fresh.ID, fresh.Timestamp
-	}
+	r.ensureID()
 	buffer := l.buffers.Get().(*[]byte)
 	defer l.buffers.Put(buffer)
 	*buffer = appendFrame((*buffer)[:0], r)

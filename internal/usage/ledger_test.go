@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		runChild()
 	}
+	if os.Getenv(inflightEnv) != "" {
+		runInflightChild()
+	}
 	goleak.VerifyTestMain(m)
 }
 

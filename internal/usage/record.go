@@ -9,8 +9,12 @@
 // same way later: the live path is the recovery path. Inserting a record twice
 // does nothing, so any step may be repeated.
 //
+// An attempt under way has an entry in the [journal] ([Ledger.Begin]), from which
+// the next process makes its record should this one die.
+//
 // What can be lost: nothing when the process dies (kill -9); when the machine
-// loses power, the records of the last [DefaultSyncInterval].
+// loses power, the records of the last [DefaultSyncInterval] and those of
+// attempts under way.
 package usage
 
 import (
@@ -75,7 +79,7 @@ type Record struct {
 
 	Attempt        int       `json:"attempt"`         // 1 for the first target tried
 	UpstreamStatus int       `json:"upstream_status"` // 0: no answer
-	Status         int       `json:"status"`          // what the caller got
+	Status         int       `json:"status"`          // what the caller got; 0: not known
 	Success        bool      `json:"success"`         // the caller's answer was completed
 	FinishReason   string    `json:"finish_reason"`
 	ErrorCause     llm.Cause `json:"error_cause"`
@@ -89,6 +93,15 @@ type Record struct {
 func NewRecord(at time.Time) *Record {
 	at = at.UTC().Truncate(time.Microsecond)
 	return &Record{ID: newID(at), Timestamp: at, Attempt: 1}
+}
+
+// ensureID gives a record that was not made by [NewRecord] an id, lest the second
+// such be taken for the first.
+func (r *Record) ensureID() {
+	if r.ID == uuid.Nil {
+		fresh := NewRecord(time.Now())
+		r.ID, r.Timestamp = fresh.ID, fresh.Timestamp
+	}
 }
 
 // newID makes a UUID of version 7 (RFC 9562, section 5.7) from a time and 74

@@ -282,6 +282,11 @@ func (s *shipper) adopt() {
 		s.records.Add(segment.records)
 	}
 	s.stats.setOldest(s.spool.queue)
+	if s.spool.interrupted > 0 {
+		s.config.Logger.Warn("an earlier process died; calls that were under way get their records from its journal",
+			slog.Int("records", s.spool.interrupted))
+		s.spool.interrupted = 0
+	}
 }
 
 // ensurePartitions makes the tables of months to come and says when to look

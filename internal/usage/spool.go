@@ -25,7 +25,8 @@ type spool struct {
 	lock  *os.File
 	queue []sealed // oldest first
 
-	lastName int64
+	lastName    int64
+	interrupted int // records recovered from journals and not yet reported
 }
 
 // sealed is a segment that is waiting to be shipped.
@@ -112,6 +113,7 @@ func (s *spool) enqueueFile(path string) error {
 	}
 	name := strings.TrimSuffix(filepath.Base(path), segmentSuffix)
 	born, _ := strconv.ParseInt(name, 10, 64) // of a foreign name: long ago
+	s.lastName = max(s.lastName, born)        // newer ones sort after it, though the clock was set back
 	s.queue = append(s.queue, sealed{
 		path:    path,
 		bytes:   int64(len(data)),
@@ -135,7 +137,7 @@ func segmentsIn(dir string) ([]string, error) {
 	return paths, nil
 }
 
-// adopt takes over the segments of slots whose owner is gone.
+// adopt takes over the segments and journals of slots whose owner is gone.
 func (s *spool) adopt() error {
 	entries, err := os.ReadDir(s.root)
 	if err != nil {
@@ -152,7 +154,7 @@ func (s *spool) adopt() error {
 }
 
 func (s *spool) adoptSlot(dir string) error {
-	if paths, err := segmentsIn(dir); err != nil || len(paths) == 0 {
+	if left, err := leftIn(dir); err != nil || !left {
 		return err
 	}
 	lock, err := tryLock(dir)
@@ -173,7 +175,16 @@ func (s *spool) adoptSlot(dir string) error {
 			return err
 		}
 	}
-	return nil
+	return s.recover(dir)
+}
+
+// leftIn says whether a slot holds anything to adopt.
+func leftIn(dir string) (bool, error) {
+	if _, err := os.Stat(filepath.Join(dir, journalName)); err == nil {
+		return true, nil
+	}
+	paths, err := segmentsIn(dir)
+	return len(paths) > 0, err
 }
 
 // bytes and records are the sums over the queue.

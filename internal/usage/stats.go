@@ -17,6 +17,10 @@ type Stats struct {
 	Parked  int64 // refused by the database and put aside
 	Corrupt int64 // lines of spool files that were no records
 
+	// Unjournaled attempts had no entry in the journal: had the process died
+	// meanwhile, there would be no record of them.
+	Unjournaled int64
+
 	Batches       int64         // inserted since the start
 	LastBatch     int           // records in the last one
 	LastBatchTime time.Duration // how long it took
@@ -28,7 +32,7 @@ type Stats struct {
 
 // stats is what a ledger counts beside what Append touches.
 type stats struct {
-	shipped, parked, corrupt, batches, failures atomic.Int64
+	shipped, parked, corrupt, unjournaled, batches, failures atomic.Int64
 
 	oldestSealed atomic.Int64 // Unix nanoseconds; 0: none waits
 
@@ -75,6 +79,7 @@ func (l *Ledger) Stats() Stats {
 		Shipped:       s.shipped.Load(),
 		Parked:        s.parked.Load(),
 		Corrupt:       s.corrupt.Load(),
+		Unjournaled:   s.unjournaled.Load(),
 		Batches:       s.batches.Load(),
 		LastBatch:     s.lastBatch,
 		LastBatchTime: s.lastBatchTime,
