@@ -16,7 +16,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/database"
+	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/upstreamtest"
+	"github.com/financecommander/tollgate/internal/usage"
 )
 
 // held answers streams with their first half and waits for the test before the
@@ -264,9 +267,9 @@ func TestSIGTERMLetsStreamsEnd(t *testing.T) {
 	require.True(t, rows[0].Success)
 }
 
-// TestSIGKILLKeepsWhatWasSettled: a call whose end its caller has seen has its
-// row, whatever happens after.
-func TestSIGKILLKeepsWhatWasSettled(t *testing.T) {
+// TestSIGKILLCostsNoRow: a call whose end its caller has seen has its row,
+// whatever happens after, and a call under way gets one at the next start.
+func TestSIGKILLCostsNoRow(t *testing.T) {
 	t.Parallel()
 	behaviour, _ := held()
 	upstream := upstreamtest.New(t, upstreamtest.Chat("done"), upstreamtest.Chat("done"), upstreamtest.Chat("done"), behaviour)
@@ -282,9 +285,44 @@ func TestSIGKILLKeepsWhatWasSettled(t *testing.T) {
 	upstream.WaitIdle(t)
 
 	g.start()
-	rows := g.rows(token, 3)
-	require.Len(t, rows, 3)
-	for _, row := range rows {
-		require.True(t, row.Success)
+	require.Len(t, g.rows(token, 4), 4)
+	require.Equal(t, map[llm.Cause]int{llm.CauseNone: 3, llm.CauseInterrupted: 1}, g.causes("a.db"))
+}
+
+// A call that lasts longer than the process may leaves its row at the next start.
+func TestSIGTERMCutsAtLast(t *testing.T) {
+	t.Parallel()
+	behaviour, _ := held()
+	upstream := upstreamtest.New(t, behaviour)
+	token := aliceToken(t)
+	g := newGateway(t)
+	g.caddyfile(g.app("a.db", openai(upstream)), "llm_gateway")
+	g.configure(strings.Replace(g.text(), "grace_period 1m", "grace_period 100ms", 1))
+	g.start()
+	g.stream(token, "openai/gpt-4o")
+	require.NoError(t, g.process.Signal(syscall.SIGTERM))
+	g.wait()
+	upstream.WaitIdle(t)
+
+	g.start()
+	require.Len(t, g.rows(token, 1), 1)
+	require.Equal(t, map[llm.Cause]int{llm.CauseInterrupted: 1}, g.causes("a.db"))
+}
+
+// causes counts the rows of a database by how they ended.
+func (g *gateway) causes(name string) map[llm.Cause]int {
+	g.t.Helper()
+	db, err := database.Open("sqlite:///"+filepath.Join(g.dir, name), database.Options{})
+	require.NoError(g.t, err)
+	defer db.Close()
+	page, err := usage.List(g.t.Context(), db, usage.Filter{})
+	require.NoError(g.t, err)
+	causes := make(map[llm.Cause]int)
+	for _, r := range page.Records {
+		causes[r.ErrorCause]++
+		require.Equal(g.t, r.ErrorCause == llm.CauseNone, r.Success)
+		require.Positive(g.t, r.InputTokens)
+		require.Positive(g.t, r.Cost)
 	}
+	return causes
 }

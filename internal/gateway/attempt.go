@@ -50,6 +50,7 @@ type attempt struct {
 	status     int           // the upstream's; 0: none
 	settled    bool
 	record     *usage.Record
+	mark       usage.Mark // its entry in the ledger's journal
 	watch      *watchdog
 }
 
@@ -64,6 +65,7 @@ func (ex *exchange) attempt(t *target) *llm.Error {
 	defer body.release()
 	ex.tried++
 	ex.current = a
+	ex.begin(a, body)
 	parent, release := ex.upstreamContext()
 	defer release()
 	ctx, watch := watch(parent, t.provider.Timeouts)

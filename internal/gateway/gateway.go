@@ -56,6 +56,11 @@ type Ledger interface {
 	// Append keeps a record. It is durable against a crash of the process when
 	// Append returns.
 	Append(*usage.Record) error
+	// Begin notes an attempt that is about to be sent: should the process die
+	// before End, the next one keeps the record as it is now.
+	Begin(*usage.Record) usage.Mark
+	// End says that the attempt's record was appended.
+	End(usage.Mark)
 }
 
 // Specialists finds specialists by id or alias.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -42,12 +43,16 @@ type ledger struct {
 	AdmitFunc  func() error
 	AppendFunc func(*usage.Record) error // runs first; the record is kept if it gives no error
 
-	mu      sync.Mutex // guards records
+	mu      sync.Mutex // guards what follows
 	records []usage.Record
+	begun   []usage.Record // as they were when they began
+	open    map[usage.Mark]uuid.UUID
 	changed chan struct{}
 }
 
-func newLedger() *ledger { return &ledger{changed: make(chan struct{}, 1)} }
+func newLedger() *ledger {
+	return &ledger{changed: make(chan struct{}, 1), open: make(map[usage.Mark]uuid.UUID)}
+}
 
 func (l *ledger) Admit() error {
 	if l.AdmitFunc == nil {
@@ -70,6 +75,28 @@ func (l *ledger) Append(r *usage.Record) error {
 	default:
 	}
 	return nil
+}
+
+func (l *ledger) Begin(r *usage.Record) usage.Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = append(l.begun, *r)
+	mark := usage.Mark(len(l.begun))
+	l.open[mark] = r.ID
+	return mark
+}
+
+func (l *ledger) End(m usage.Mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, m)
+}
+
+// underWay counts the attempts that have begun and not ended.
+func (l *ledger) underWay() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
 }
 
 func (l *ledger) all() []usage.Record {
@@ -204,6 +231,7 @@ func setup(t *testing.T, configure func(*gateway.Options), providers ...*upstrea
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		server.Close()
+		require.Zero(t, f.ledger.underWay(), "every attempt that began has ended")
 		for _, leak := range []string{upstreamKey, callerKey, "org-secret123", "internal-host-17"} {
 			require.NotContains(t, f.logs.String(), leak)
 		}

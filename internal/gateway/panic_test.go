@@ -79,9 +79,23 @@ type brokenLedger struct {
 
 	mu      sync.Mutex // guards records
 	records []usage.Record
+	open    int // attempts that have begun and not ended
 }
 
 func (l *brokenLedger) Admit() error { return nil }
+
+func (l *brokenLedger) Begin(*usage.Record) usage.Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open++
+	return 1
+}
+
+func (l *brokenLedger) End(usage.Mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+}
 
 func (l *brokenLedger) Append(r *usage.Record) error {
 	if l.panics {
@@ -144,6 +158,7 @@ func TestPanics(t *testing.T) {
 			ledger.mu.Lock()
 			defer ledger.mu.Unlock()
 			require.Len(t, ledger.records, 1)
+			require.Zero(t, ledger.open)
 			row := ledger.records[0]
 			require.Equal(t, tt.attempt, row.Attempt)
 			require.Equal(t, llm.CauseInternal, row.ErrorCause)
@@ -181,7 +196,7 @@ func TestRecordGoesToTheLog(t *testing.T) {
 	}
 }
 
-func gatewayFor(t *testing.T, url string, ledger Ledger, logger *slog.Logger) *Gateway {
+func gatewayFor(t testing.TB, url string, ledger Ledger, logger *slog.Logger) *Gateway {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)

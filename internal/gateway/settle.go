@@ -18,6 +18,22 @@ import (
 // maxEstimate is as much of a request's text as is read for a token estimate.
 const maxEstimate = 1 << 20
 
+// begin fills in what is known of an attempt before it is sent and notes it in
+// the ledger, so that it leaves a row even if this process dies. A guess must do
+// for its input: four bytes of the body for a token, to a bound.
+func (ex *exchange) begin(a *attempt, body *upstreamBody) {
+	r := a.record
+	ex.describe(r)
+	r.Attempt = ex.tried
+	r.Provider, r.Model = a.target.provider.Name, a.target.model
+	r.PriceVersion = ex.g.Prices.Version()
+	used := llm.Usage{Input: int64(min(len(body.content), maxEstimate) / 4)}
+	quote := a.quote(&dialect.Reading{}, used)
+	r.SetUsage(used, llm.UsageEstimated)
+	r.Cost, r.Priced = quote.Cost, quote.Priced
+	a.mark = ex.g.Ledger.Begin(r)
+}
+
 // settle writes the one record of an attempt and counts it. err says why the
 // caller's answer is not whole; nil: it is. Only the first call does anything,
 // so every path may settle.
@@ -27,10 +43,6 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 	}
 	a.latency = time.Since(ex.start)
 	r := a.record
-	ex.describe(r)
-	r.Attempt = ex.tried
-	r.Provider, r.Model = a.target.provider.Name, a.target.model
-	r.PriceVersion = ex.g.Prices.Version()
 	r.Latency, r.TTFT = a.latency, a.firstToken
 	r.UpstreamStatus = a.status
 	r.Status, r.Success = http.StatusOK, err == nil
@@ -47,8 +59,7 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 	r.SetUsage(used, source)
 	r.Cost, r.Priced, r.ReportedCost = quote.Cost, quote.Priced, reportedCost(reading.CostUSD)
 	r.ResponseModel, r.FinishReason = reading.Model, string(reading.Finish)
-	a.settled = true
-	ex.append(r)
+	ex.end(a)
 	a.target.counts.Done(metrics.Done{
 		Status: r.Status, Cause: r.ErrorCause, Usage: used,
 		CostUSD: quote.Cost.USD(), Priced: quote.Priced, Duration: a.latency,
@@ -59,16 +70,21 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 }
 
 // settleBroken settles an attempt that panicked. If counting its tokens panics
-// (again), it costs the tokens, not the record.
+// (again), the guess made before it was sent stands.
 func (ex *exchange) settleBroken(a *attempt, err *llm.Error) {
 	defer func() {
 		if recover() != nil && !a.settled {
-			a.settled = true
-			a.record.SetUsage(llm.Usage{}, llm.UsageEstimated)
-			ex.append(a.record)
+			ex.end(a)
 		}
 	}()
 	ex.settle(a, err)
+}
+
+// end appends the attempt's record; only then its note may go.
+func (ex *exchange) end(a *attempt) {
+	a.settled = true
+	ex.append(a.record)
+	ex.g.Ledger.End(a.mark)
 }
 
 // recordRefusal leaves the row of a known caller's call that reached no
