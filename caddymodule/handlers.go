@@ -55,7 +55,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return refuse(r, err)
 	}
 	defer p.app.engine.leave()
-	p.gateway.ServeHTTP(w, r)
+	p.gateway.ServeHTTP(newStreamWriter(w, r), r)
 	return nil
 }
 

@@ -15,7 +15,7 @@ type buffer struct {
 // Buffers larger than keepCapacity are left to the garbage collector, so that
 // one 32 MiB body does not stay in the pool for ever.
 const (
-	firstCapacity = 4 << 10
+	firstCapacity = 1 << 10
 	keepCapacity  = 1 << 20
 )
 
