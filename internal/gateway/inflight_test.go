@@ -38,12 +38,12 @@ func TestAttemptsAreNotedBeforeTheyAreSent(t *testing.T) {
 		want.SetUsage(llm.Usage{Input: int64(len(servers[i].Requests()[0].Body) / 4)}, llm.UsageEstimated)
 		want.Cost, want.Priced, want.ReportedCost = noted[i].Cost, true, nil
 		require.Equal(t, want, noted[i])
-		require.Positive(t, want.InputTokens)
-		require.Positive(t, want.Cost)
-		require.Equal(t, i+1, want.Attempt)
-		require.Equal(t, "ladder", want.SpecialistID)
-		require.Equal(t, "hash-u1", want.UserHash)
-		require.True(t, want.Stream)
+		require.Positive(t, noted[i].InputTokens)
+		require.Positive(t, noted[i].Cost)
+		require.Equal(t, i+1, noted[i].Attempt)
+		require.Equal(t, "ladder", noted[i].SpecialistID)
+		require.Equal(t, "hash-u1", noted[i].UserHash)
+		require.True(t, noted[i].Stream)
 	}
 	require.Equal(t, llm.CauseUpstreamError, rows[0].ErrorCause)
 	require.True(t, rows[1].Success)

@@ -165,9 +165,10 @@ func survive(before bool, ok *bool) {
 	*ok = false
 }
 
-// header is the length at the beginning of a place, in the machine's byte order.
+// header is the length at the beginning of a place, in the machine's byte order. A
+// place is aligned to its size, so the length is stored at once.
 func header(place []byte) *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Pointer(&place[0])) //nolint:gosec // a store to mapped memory that is seen whole; places begin at quarters of pages
+	return (*atomic.Uint64)(unsafe.Pointer(&place[0]))
 }
 
 // interruptedIn yields the frames of the attempts that were under way. What is
