@@ -69,6 +69,7 @@ type SpoolStatus struct {
 	Shipped       int64         `json:"shipped"`
 	Parked        int64         `json:"parked"`
 	Corrupt       int64         `json:"corrupt"`
+	Unjournaled   int64         `json:"unjournaled"`
 	LastError     string        `json:"last_error,omitempty"`
 }
 

@@ -76,6 +76,7 @@ func (s *ledgerSet) remove(l *sharedLedger) {
 	s.closed.Shipped += stats.Shipped
 	s.closed.Parked += stats.Parked
 	s.closed.Corrupt += stats.Corrupt
+	s.closed.Unjournaled += stats.Unjournaled
 }
 
 // state is that of all ledgers together.
@@ -91,6 +92,7 @@ func (s *ledgerSet) state() metrics.LedgerState {
 		all.Shipped += stats.Shipped
 		all.Parked += stats.Parked
 		all.Corrupt += stats.Corrupt
+		all.Unjournaled += stats.Unjournaled
 	}
 	return all
 }
@@ -123,6 +125,6 @@ func (e *engine) spoolStatus() SpoolStatus {
 	s := e.ledger.Stats()
 	return SpoolStatus{
 		QueuedRecords: s.Records, QueuedBytes: s.Bytes, OldestAge: s.Oldest,
-		Shipped: s.Shipped, Parked: s.Parked, Corrupt: s.Corrupt, LastError: s.LastError,
+		Shipped: s.Shipped, Parked: s.Parked, Corrupt: s.Corrupt, Unjournaled: s.Unjournaled, LastError: s.LastError,
 	}
 }

@@ -34,7 +34,7 @@ func newStreamWriter(w http.ResponseWriter, r *http.Request) http.ResponseWriter
 	if !ok || r.ProtoMajor != 1 || idle.Deadline.MinRate != 0 || idle.Deadline.Timeout < time.Minute {
 		return w
 	}
-	server := idle.ResponseWriterWrapper.ResponseWriter
+	server := idle.ResponseWriter
 	return &streamWriter{IdleTimeoutWriter: idle, server: server, flush: http.NewResponseController(server).Flush}
 }
 

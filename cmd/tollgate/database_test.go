@@ -42,7 +42,7 @@ func TestDatabaseDownAtStart(t *testing.T) {
 	require.Equal(t, []string{"degraded", "down"}, []string{health.get("status"), health.get("database")})
 	status := g.do("GET", g.Admin+"/llm/status", "", "")
 	require.Equal(t, "3", status.get("spool.queued_records"), status.Body)
-	require.Equal(t, 500, g.do("GET", "/usage/logs", token, "").Status)
+	require.Equal(t, 503, g.do("GET", "/usage/logs", token, "").Status)
 
 	server.Start()
 	g.printed("the database is back")

@@ -14,6 +14,7 @@ type LedgerState struct {
 	Shipped          int64   // written to the database since start
 	Parked           int64   // refused by the database and put aside, since start
 	Corrupt          int64   // damaged spool lines put aside, since start
+	Unjournaled      int64   // calls that would leave no record should the process die, since start
 }
 
 var (
@@ -26,6 +27,8 @@ var (
 	ledgerRecords = prometheus.NewDesc("tollgate_ledger_records_total",
 		"Usage records by what became of them: shipped to the database, parked after it refused them, or found corrupt in the spool.",
 		[]string{"outcome"}, nil)
+	ledgerUnjournaled = prometheus.NewDesc("tollgate_ledger_unjournaled_calls_total",
+		"Calls for which there was no place in the journal of calls under way, so that the process's death would have cost their record.", nil, nil)
 )
 
 // ledgerCollector asks the ledger when it is scraped, so the ledger pays
@@ -38,7 +41,7 @@ type ledgerCollector struct {
 func WatchLedger(state func() LedgerState) { ledger.state.Store(&state) }
 
 func (c *ledgerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{ledgerQueued, ledgerBytes, ledgerAge, ledgerRecords} {
+	for _, d := range []*prometheus.Desc{ledgerQueued, ledgerBytes, ledgerAge, ledgerRecords, ledgerUnjournaled} {
 		ch <- d
 	}
 }
@@ -55,6 +58,7 @@ func (c *ledgerCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ledgerQueued, float64(s.QueuedRecords))
 	gauge(ledgerBytes, float64(s.QueuedBytes))
 	gauge(ledgerAge, s.OldestAgeSeconds)
+	ch <- prometheus.MustNewConstMetric(ledgerUnjournaled, prometheus.CounterValue, float64(s.Unjournaled))
 	for outcome, n := range map[string]int64{"shipped": s.Shipped, "parked": s.Parked, "corrupt": s.Corrupt} {
 		ch <- prometheus.MustNewConstMetric(ledgerRecords, prometheus.CounterValue, float64(n), outcome)
 	}

@@ -90,10 +90,18 @@ func TestStoresAnswerAlike(t *testing.T) {
 			{0, []ratelimit.Ask{ask("tpm", tokens, -200_000)}, -1, []ratelimit.Result{result(-200_000, 1_000_000, -1, 500*h)}},
 		},
 		"odd keys are keys like others": {
-			{0, []ratelimit.Ask{ask(long("x"), hourly, 1), ask(long("y"), hourly, 1), ask("{a} \r\n\x00", hourly, 1)}, -1,
-				[]ratelimit.Result{result(1, 59, -1, m), result(1, 59, -1, m), result(1, 59, -1, m)}},
-			{0, []ratelimit.Ask{ask(long("x"), hourly, 1), ask("{b} \r\n\x00", hourly, 1), ask("", hourly, 1)}, -1,
-				[]ratelimit.Result{result(1, 58, -1, 2*m), result(1, 59, -1, m), result(1, 59, -1, m)}},
+			{
+				0,
+				[]ratelimit.Ask{ask(long("x"), hourly, 1), ask(long("y"), hourly, 1), ask("{a} \r\n\x00", hourly, 1)},
+				-1,
+				[]ratelimit.Result{result(1, 59, -1, m), result(1, 59, -1, m), result(1, 59, -1, m)},
+			},
+			{
+				0,
+				[]ratelimit.Ask{ask(long("x"), hourly, 1), ask("{b} \r\n\x00", hourly, 1), ask("", hourly, 1)},
+				-1,
+				[]ratelimit.Result{result(1, 58, -1, 2*m), result(1, 59, -1, m), result(1, 59, -1, m)},
+			},
 		},
 		"nothing asked": {{0, nil, -1, nil}},
 	} {
@@ -138,7 +146,8 @@ func TestMemoryEqualsRedis(t *testing.T) {
 	t.Parallel()
 	limits := []ratelimit.Limit{
 		redis_rate.PerSecond(10), redis_rate.PerMinute(7), redis_rate.PerHour(60),
-		{Rate: 3, Burst: 20, Period: 10 * time.Second}, {Rate: 100_000, Burst: 500, Period: time.Minute},
+		{Rate: 3, Burst: 20, Period: 10 * time.Second},
+		{Rate: 100_000, Burst: 500, Period: time.Minute},
 	}
 	pauses := []time.Duration{0, 0, 0, time.Microsecond, 100 * time.Millisecond, time.Second, 7_654_321 * time.Microsecond, time.Hour}
 	random := rand.New(rand.NewPCG(1, 2))

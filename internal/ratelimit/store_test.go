@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func ageBuckets(t *testing.T, client redis.UniversalClient, d time.Duration) {
 	const age = `for _, key in ipairs(redis.call('KEYS', 'rate:*')) do
 		redis.call('SET', key, redis.call('GET', key) - ARGV[1], 'KEEPTTL') end`
 	err := client.Eval(t.Context(), age, nil, d.Seconds()).Err()
-	if err != nil && err != redis.Nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}
 }

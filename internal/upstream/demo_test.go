@@ -65,11 +65,22 @@ func TestDemoChat(t *testing.T) {
 	require.True(t, reading.Complete)
 	require.Equal(t, llm.FinishStop, reading.Finish)
 	require.Equal(t, "gpt-4o", reading.Model)
-	require.Contains(t, string(reading.Text), "“Why is it so?”")
-	require.Contains(t, string(reading.Text), "OPENAI_API_KEY")
+	text := said(body)
+	require.Contains(t, text, "“Why is it so?”")
+	require.Contains(t, text, "OPENAI_API_KEY")
 	require.True(t, reading.Reported)
 	require.EqualValues(t, 2+4+2*3, reading.Usage.InputTotal(), "a token a word, three a message")
-	require.EqualValues(t, strings.Count(string(reading.Text), " ")+1, reading.Usage.OutputTotal())
+	require.EqualValues(t, strings.Count(text, " ")+1, reading.Usage.OutputTotal())
+}
+
+// said is the text of an unstreamed chat answer.
+func said(body []byte) (text string) {
+	for _, event := range openaichat.Chat.NewDecoder().Body(body) {
+		if delta, ok := event.(llm.TextDelta); ok {
+			text += delta.Text
+		}
+	}
+	return text
 }
 
 func asError(e *llm.Error) error {
@@ -115,9 +126,10 @@ func TestDemoMaxTokens(t *testing.T) {
 
 func TestDemoCompletion(t *testing.T) {
 	m := openaichat.Completions.NewMeter()
-	m.Body(read(t, ask(t, t.Context(), completions, `{"model":"m","prompt":"Say it"}`)))
+	body := read(t, ask(t, t.Context(), completions, `{"model":"m","prompt":"Say it"}`))
+	m.Body(body)
 	require.True(t, m.Reading().Complete)
-	require.Contains(t, string(m.Reading().Text), "“Say it”")
+	require.Contains(t, string(body), "“Say it”")
 	require.EqualValues(t, 2, m.Reading().Usage.InputTotal())
 }
 
