@@ -13,8 +13,10 @@ import (
 // doubled, dozens of times a second under load, for a seventh of all CPU time.
 const heapFloor = 64 << 20
 
-// defaultGCPercent is Go's own; above the floor it holds as ever.
-const defaultGCPercent = 100
+// steadyGCPercent holds above the floor. It is below Go's own 100: with hundreds
+// of streams the heap is mostly buffers that live long and are cheap to mark, so
+// memory is worth more than the few collections it saves.
+const steadyGCPercent = 80
 
 var heapFloorOnce sync.Once
 
@@ -45,12 +47,12 @@ func (w *gcWatch) arm() {
 }
 
 // gcPercent is the GOGC with which a heap of that many live bytes is collected
-// at the floor, or Go's default where that is later.
+// at the floor, or the steady one where that is later.
 func gcPercent(live uint64) int {
 	if live == 0 || live >= heapFloor {
-		return defaultGCPercent
+		return steadyGCPercent
 	}
-	return max(defaultGCPercent, int((heapFloor-live)*100/live))
+	return max(steadyGCPercent, int((heapFloor-live)*100/live))
 }
 
 // liveHeap is what the last collection found in use, in bytes.

@@ -9,9 +9,10 @@ import (
 // caller holds it meanwhile, so that no two writes meet. The zero value never
 // calls anything.
 type pings struct {
-	mu    sync.Mutex // guards writing to the caller, and all below
-	every time.Duration
-	timer *time.Timer // nil: none are sent
+	every time.Duration // set once; 0: none are sent, and nothing needs guarding
+
+	mu    sync.Mutex  // guards writing to the caller, and the timer
+	timer *time.Timer // nil: none are sent any more
 }
 
 // start begins with the first silence; every of 0 or less means no pings.
@@ -33,10 +34,17 @@ func (p *pings) start(every time.Duration, ping func()) {
 }
 
 // hold keeps pings from being sent until release.
-func (p *pings) hold() { p.mu.Lock() }
+func (p *pings) hold() {
+	if p.every > 0 {
+		p.mu.Lock()
+	}
+}
 
 // release ends hold; silence begins anew.
 func (p *pings) release() {
+	if p.every <= 0 {
+		return
+	}
 	if p.timer != nil {
 		p.timer.Reset(p.every)
 	}

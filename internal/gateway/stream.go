@@ -115,7 +115,7 @@ func (s *stream) write() {
 		s.pings.hold()
 		err := s.send(s.out)
 		s.pings.release()
-		if err != nil || s.ex.r.Context().Err() != nil {
+		if err != nil {
 			s.gone = true
 			if s.ex.g.OnDisconnect == Cancel {
 				s.a.watch.stop()
