@@ -16,7 +16,7 @@ const heapFloor = 64 << 20
 // steadyGCPercent holds above the floor. It is below Go's own 100: with hundreds
 // of streams the heap is mostly buffers that live long and are cheap to mark, so
 // memory is worth more than the few collections it saves.
-const steadyGCPercent = 80
+const steadyGCPercent = 60
 
 var heapFloorOnce sync.Once
 

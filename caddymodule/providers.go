@@ -53,7 +53,7 @@ const (
 	defaultDialTimeout = 5 * time.Second
 	// readBuffer takes a burst of events in one read, so that it can be written
 	// in one, too. Go's default of 4 KiB holds some fifteen.
-	readBuffer = 28 << 10
+	readBuffer = 32 << 10
 )
 
 // providers makes the configured providers that have what they need.
