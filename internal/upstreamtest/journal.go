@@ -107,11 +107,14 @@ func (j *journal) begin(r *http.Request) (end func()) {
 			Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body,
 		})
 	})
-	stop := context.AfterFunc(r.Context(), func() {
-		j.change(func() { j.cancelled = append(j.cancelled, time.Now()) })
-	})
+	note := func() { j.change(func() { j.cancelled = append(j.cancelled, time.Now()) }) }
+	stop := context.AfterFunc(r.Context(), note)
 	return func() {
-		stop() // the server cancels the context after every request
+		// The server cancels the context after every request, too, so it is asked
+		// first; and a behaviour that waits for it may get here before note does.
+		if cancelled := r.Context().Err() != nil; stop() && cancelled {
+			note()
+		}
 		j.change(func() { j.open-- })
 	}
 }
