@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/metrics"
 	"github.com/financecommander/tollgate/internal/specialist"
 )
 
@@ -104,7 +105,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.replacePlaceholders(); err != nil {
 		return err
 	}
-	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+	// Caddy's admin endpoint and its `metrics` handler show this registry.
+	if err := metrics.Register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	engine, err := a.newEngine(ctx)

@@ -11,15 +11,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/financecommander/tollgate/internal/metrics"
 )
-
-// registerMetrics adds the process's collectors to a configuration's registry,
-// which Caddy's admin endpoint and its `metrics` handler show.
-func registerMetrics(registry *prometheus.Registry) error { return metrics.Register(registry) }
 
 // metricsServer serves `/metrics` on an address of its own.
 type metricsServer struct {

@@ -188,8 +188,8 @@ func (a *attempt) generated(reading *dialect.Reading) int64 {
 	return n
 }
 
-// quote prices the attempt: by the model that answered, else by the one that
-// was asked for.
+// quote prices the attempt by the model that was asked for, in the service tier
+// that answered.
 func (a *attempt) quote(reading *dialect.Reading, used llm.Usage) pricing.Quote {
 	if a.target.provider.Demo() || used == (llm.Usage{}) {
 		return pricing.Quote{Priced: true} // nothing was used, so nothing is owed
