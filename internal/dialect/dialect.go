@@ -16,7 +16,7 @@ import (
 )
 
 // Name names a wire format in rows, metrics and configuration.
-type Name string
+type Name = llm.Format
 
 // The wire formats.
 const (
@@ -24,7 +24,15 @@ const (
 	OpenAICompletions Name = "openai_completions" // POST /v1/completions
 	OpenAIEmbeddings  Name = "openai_embeddings"  // POST /v1/embeddings
 	OpenAIResponses   Name = "openai_responses"   // POST /v1/responses
+	AnthropicMessages Name = "anthropic_messages" // POST /v1/messages
+	Gemini            Name = "gemini"             // POST /v1beta/models/{model}:generateContent, :streamGenerateContent
+	GeminiEmbeddings  Name = "gemini_embeddings"  // POST /v1beta/models/{model}:embedContent, :batchEmbedContents
 	PortalChat        Name = "portal_chat"        // POST /chat/send, /chat/stream
+
+	// Counting tokens costs nothing and leaves no usage row.
+	OpenAICount    Name = "openai_input_tokens"    // POST /v1/responses/input_tokens
+	AnthropicCount Name = "anthropic_count_tokens" // POST /v1/messages/count_tokens
+	GeminiCount    Name = "gemini_count_tokens"    // POST /v1beta/models/{model}:countTokens
 )
 
 // Codec is one wire format.
@@ -123,21 +131,4 @@ type Reading struct {
 	// CostUSD is the cost as the provider itself states it, as a decimal
 	// ("0.00123"); "" if it states none.
 	CostUSD string
-}
-
-// RequestEncoder writes a request in a format, for upstreams that speak it.
-type RequestEncoder interface {
-	EncodeRequest(*llm.Request) ([]byte, error)
-}
-
-// AnswerDecoder reads a format's answers into package llm's events.
-type AnswerDecoder interface {
-	// Event reads one whole event of a stream.
-	Event(sse.Event) []llm.Event
-	// Body reads a whole answer as the events a stream would have had.
-	Body([]byte) []llm.Event
-	// End is called when the answer's bytes have ended; it gives the Failed
-	// event of an answer that was cut, or the Finished event kept back for a
-	// late usage report.
-	End() []llm.Event
 }

@@ -33,11 +33,11 @@ func (ChatCodec) EncodeRequest(r *llm.Request) ([]byte, error) {
 	for i, m := range r.Messages {
 		var content strings.Builder
 		for _, part := range m.Parts {
-			text, ok := part.(llm.Text)
+			text, ok := part.(*llm.Text)
 			if !ok {
 				return nil, &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the upstream can be sent text only"}
 			}
-			content.WriteString(strings.ToValidUTF8(string(text), "\uFFFD"))
+			content.WriteString(strings.ToValidUTF8(text.Text, "\uFFFD"))
 		}
 		w.Messages[i] = wireMessage{Role: m.Role, Content: content.String()}
 	}
