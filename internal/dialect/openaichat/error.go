@@ -1,34 +1,14 @@
 package openaichat
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 )
-
-// RequestError turns an error of package jsonedit into one for the caller; an
-// *llm.Error stays as it is.
-func RequestError(err error) *llm.Error {
-	if e, ok := errors.AsType[*llm.Error](err); ok {
-		return e
-	}
-	e := &llm.Error{Cause: llm.CauseInvalidRequest}
-	if wrong, ok := errors.AsType[*jsonedit.TypeError](err); ok {
-		e.Message, e.Param = wrong.Error(), wrong.Name
-		return e
-	}
-	e.Message = "the request body must be one JSON object: " + err.Error()
-	return e
-}
-
-// Missing is the error for a member that a request must have and has not.
-func Missing(name string) *llm.Error {
-	return &llm.Error{Cause: llm.CauseInvalidRequest, Param: name, Message: name + " is required"}
-}
 
 // Errors reads and writes errors in OpenAI's shape, which all its endpoints
 // share.
@@ -39,7 +19,7 @@ type Errors struct{}
 func (Errors) Error(status int, header http.Header, body []byte) *llm.Error {
 	d := readDetail(body)
 	e := d.error(status)
-	e.RetryAfter = retryAfter(header)
+	e.RetryAfter = wire.RetryAfter(header)
 	return e
 }
 
@@ -48,11 +28,6 @@ func (Errors) Error(status int, header http.Header, body []byte) *llm.Error {
 func InsideError(data []byte) *llm.Error {
 	d := readDetail(data)
 	return d.error(d.impliedStatus())
-}
-
-// NotUnderstood is the error for an answer that is not of the format.
-func NotUnderstood() *llm.Error {
-	return &llm.Error{Cause: llm.CauseUpstreamInvalid, Message: "the upstream provider's answer could not be understood"}
 }
 
 // detail is an error answer's content, in whatever shape it came.
@@ -65,27 +40,18 @@ type detail struct {
 func (d *detail) error(status int) *llm.Error {
 	e := &llm.Error{
 		Cause: d.cause(status),
-		Err:   fmt.Errorf("upstream status %d, type %q, code %q", status, word(d.typ), word(d.code)),
+		Err:   fmt.Errorf("upstream status %d, type %q, code %q", status, wire.Word(d.typ), wire.Word(d.code)),
 	}
 	if e.Cause != llm.CauseUpstreamRejected {
-		e.Message = upstreamMessages[e.Cause]
+		e.Message = wire.UpstreamMessages[e.Cause]
 		return e
 	}
 	e.HTTPStatus = status
-	e.Type, e.Code, e.Param = word(d.typ), word(d.code), scrub(d.param, maxWord)
-	if e.Message = scrub(d.message, maxMessage); e.Message == "" {
+	e.Type, e.Code, e.Param = wire.Word(d.typ), wire.Word(d.code), wire.Scrub(d.param, wire.MaxWord)
+	if e.Message = wire.Scrub(d.message, wire.MaxMessage); e.Message == "" {
 		e.Message = fmt.Sprintf("the upstream provider rejected the request with status %d and did not say why", status)
 	}
 	return e
-}
-
-// upstreamMessages tell of troubles that are not the caller's.
-var upstreamMessages = map[llm.Cause]string{
-	llm.CauseUpstreamAuth:        "the upstream provider refused the gateway's credentials; the gateway's operator must see to it",
-	llm.CauseUpstreamRateLimited: "the upstream provider is rate limiting the gateway; try again later",
-	llm.CauseUpstreamTimeout:     "the upstream provider took too long",
-	llm.CauseUpstreamOverloaded:  "the upstream provider is overloaded; try again later",
-	llm.CauseUpstreamError:       "the upstream provider failed to answer; try again later",
 }
 
 // cause is the status's, but for trouble with the gateway's own key or account,

@@ -4,13 +4,11 @@ import (
 	"bytes"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
 )
-
-// maxText bounds the generated text a meter keeps.
-const maxText = 256 << 10
 
 // meter walks over each chunk once. It takes what it knows wherever a provider
 // puts it and passes over the rest; a chunk that is no JSON is passed over too.
@@ -26,7 +24,7 @@ type meter struct {
 	// textless: the text is not to be collected.
 	textless bool
 
-	ordinary template
+	ordinary wire.Template
 	// What makes the chunk at hand a template: one piece of text, of the first
 	// choice, and nothing that ends or counts.
 	pieces     int
@@ -58,15 +56,15 @@ func (m *meter) Event(e sse.Event) dialect.Mark {
 		m.fail(e.Data)
 		return m.mark
 	}
-	if quoted, ok := m.ordinary.fit(e.Data); ok {
-		m.take(quoted, m.ordinary.thinking)
+	if quoted, ok := m.ordinary.Fit(e.Data); ok {
+		m.take(quoted, m.ordinary.Thinking)
 		return m.mark
 	}
 	m.pieces, m.singular = 0, true
 	found := m.read(e.Data, "delta")
 	m.mark.UsageOnly = found.usage && found.answers == 0
 	if found.valid && m.singular && m.pieces == 1 && found.answers == 1 && !found.usage && !m.mark.Failed {
-		m.ordinary.learn(e.Data, m.start, m.end, m.thought)
+		m.ordinary.Learn(e.Data, m.start, m.end, m.thought)
 	}
 	return m.mark
 }
@@ -98,7 +96,7 @@ func (m *meter) Body(body []byte) {
 	case found.valid && found.known:
 		m.done = true
 	default:
-		m.reading.Err = NotUnderstood()
+		m.reading.Err = wire.NotUnderstood()
 	}
 }
 
@@ -303,25 +301,12 @@ func (m *meter) generated(s *jsonedit.Scanner, index int64, thinking bool) bool 
 }
 
 func (m *meter) add(quoted []byte) bool {
-	added := !m.textless && CollectText(&m.reading, quoted)
+	added := !m.textless && wire.CollectText(&m.reading, quoted)
 	if added {
 		m.pieces++
 	}
 	m.mark.Content = m.mark.Content || added
 	return added
-}
-
-// CollectText notes generated text in a reading, if the value, a piece of JSON,
-// is a string with something in it.
-func CollectText(r *dialect.Reading, quoted []byte) bool {
-	if len(quoted) <= len(`""`) || quoted[0] != '"' {
-		return false
-	}
-	r.TextBytes += int64(len(quoted) - len(`""`))
-	if room := maxText - len(r.Text); room > 0 {
-		r.Text = jsonedit.AppendText(r.Text, quoted[:min(len(quoted), room+2)])
-	}
-	return true
 }
 
 // finish notes why the first choice ended, or another one while the first goes

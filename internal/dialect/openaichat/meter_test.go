@@ -282,7 +282,7 @@ func TestDecodeRecorded(t *testing.T) {
 func TestEncodeRequest(t *testing.T) {
 	body, err := openaichat.Chat.EncodeRequest(&llm.Request{
 		Model: "m", Temperature: new(0.5), MaxTokens: 9, Stream: true,
-		Messages: []llm.Message{llm.TextMessage(llm.RoleSystem, "Be kind."), {Role: llm.RoleUser, Parts: []llm.Part{llm.Text("a\n"), llm.Text("b")}}},
+		Messages: []llm.Message{llm.TextMessage(llm.RoleSystem, "Be kind."), {Role: llm.RoleUser, Parts: []llm.Part{&llm.Text{Text: "a\n"}, &llm.Text{Text: "b"}}}},
 	})
 	require.NoError(t, err)
 	//nolint:testifylint // the very bytes: JSONEq would not see a member that is there twice

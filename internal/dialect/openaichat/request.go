@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 )
@@ -28,7 +29,7 @@ var limitMembers = [...]string{"max_completion_tokens", "max_tokens"}
 func (c Codec) Read(body []byte) (dialect.Call, error) {
 	k := &call{codec: c, body: body}
 	if err := k.read(); err != nil {
-		return nil, RequestError(err)
+		return nil, wire.RequestError(err)
 	}
 	return k, nil
 }
@@ -41,7 +42,7 @@ func (k *call) read() (err error) {
 		return err
 	}
 	if k.model == "" {
-		return Missing("model")
+		return wire.Missing("model")
 	}
 	if k.stream, err = k.Bool("stream"); err != nil {
 		return err
@@ -62,7 +63,7 @@ func (k *call) readInput() error {
 	input := k.Value(k.codec.input)
 	switch {
 	case input == nil:
-		return Missing(k.codec.input)
+		return wire.Missing(k.codec.input)
 	case input[0] == '[', input[0] == '"' && k.codec.name != dialect.OpenAIChat:
 		return nil
 	case k.codec.name == dialect.OpenAIChat:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/sse"
 )
 
@@ -18,10 +19,10 @@ func requireSameAsWalk(t *testing.T, stream []byte) (fitted int) {
 	var s sse.Scanner
 	_, _ = s.Write(stream)
 	for ev, ok := s.Next(); ok; ev, ok = s.Next() {
-		if _, fits := quick.ordinary.fit(ev.Data); fits {
+		if _, fits := quick.ordinary.Fit(ev.Data); fits {
 			fitted++
 		}
-		walking.ordinary = template{}
+		walking.ordinary = wire.Template{}
 		require.Equal(t, walking.Event(ev), quick.Event(ev), "mark of %s", ev.Data)
 		require.Equal(t, walking.Reading(), quick.Reading(), "after %s", ev.Data)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/openaichat"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
@@ -51,7 +52,7 @@ func (m *meter) Event(e sse.Event) (mark dialect.Mark) {
 		mark.Content = true
 	default:
 		if bytes.HasSuffix(typ, []byte(".delta")) {
-			mark.Content = openaichat.CollectText(&m.reading, delta)
+			mark.Content = wire.CollectText(&m.reading, delta)
 		}
 	}
 	if failed {
@@ -70,7 +71,7 @@ func (m *meter) Body(body []byte) {
 		return
 	}
 	if m.reading.Err == nil {
-		m.reading.Err = openaichat.NotUnderstood()
+		m.reading.Err = wire.NotUnderstood()
 	}
 }
 
@@ -153,7 +154,7 @@ func (m *meter) item(s *jsonedit.Scanner, collect bool) (callsTool bool) {
 
 func (m *meter) collect(s *jsonedit.Scanner, collect bool) {
 	if value := s.Skip(); collect {
-		openaichat.CollectText(&m.reading, value)
+		wire.CollectText(&m.reading, value)
 	}
 }
 

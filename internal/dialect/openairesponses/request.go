@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/financecommander/tollgate/internal/dialect"
-	"github.com/financecommander/tollgate/internal/dialect/openaichat"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 )
 
@@ -24,7 +24,7 @@ type call struct {
 func (Codec) Read(body []byte) (dialect.Call, error) {
 	k := &call{}
 	if err := k.read(body); err != nil {
-		return nil, openaichat.RequestError(err)
+		return nil, wire.RequestError(err)
 	}
 	return k, nil
 }
@@ -37,7 +37,7 @@ func (k *call) read(body []byte) (err error) {
 		return err
 	}
 	if k.model == "" {
-		return openaichat.Missing("model")
+		return wire.Missing("model")
 	}
 	if k.stream, err = k.Bool("stream"); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (k *call) readInput() error {
 	case input != nil && input[0] != '"' && input[0] != '[':
 		return &jsonedit.TypeError{Name: "input", Want: "a string or an array"}
 	case input == nil && k.Value("prompt") == nil && k.Value("previous_response_id") == nil && k.Value("conversation") == nil:
-		return openaichat.Missing("input")
+		return wire.Missing("input")
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (k *call) Patch(edits dialect.Edits) ([]byte, error) {
 
 // AppendText implements [dialect.Call].
 func (k *call) AppendText(dst []byte, limit int) []byte {
-	t := openaichat.NewTextCollector(dst, limit)
+	t := wire.NewTextCollector(dst, limit)
 	t.Text(k.Value("instructions"))
 	t.Messages(k.Value("input"))
 	t.Raw(k.Value("tools"))

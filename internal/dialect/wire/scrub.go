@@ -1,4 +1,4 @@
-package openaichat
+package wire
 
 import (
 	"net/http"
@@ -10,9 +10,10 @@ import (
 	"unicode/utf8"
 )
 
+// Bounds of what a caller may see of an upstream's error.
 const (
-	maxMessage = 1000 // bytes of an upstream's message that a caller may see
-	maxWord    = 100
+	MaxMessage = 1000 // bytes of an upstream's message that a caller may see
+	MaxWord    = 100
 	redacted   = "[redacted]"
 )
 
@@ -35,9 +36,9 @@ var secrets = []struct {
 	{regexp.MustCompile(`\b[A-Za-z0-9]{28,}\b`), redacted},
 }
 
-// scrub makes text of an upstream fit for a caller, and at most limit bytes
+// Scrub makes text of an upstream fit for a caller, and at most limit bytes
 // long.
-func scrub(text string, limit int) string {
+func Scrub(text string, limit int) string {
 	// What is far beyond the limit need not be searched.
 	text = cut(strings.ToValidUTF8(text, "\uFFFD"), 4*limit)
 	for _, s := range secrets {
@@ -63,9 +64,9 @@ func cut(text string, limit int) string {
 	return text[:limit]
 }
 
-// word returns an error's type or code if it is a plain word, else "".
-func word(text string) string {
-	if len(text) > maxWord {
+// Word returns an error's type or code if it is a plain word, else "".
+func Word(text string) string {
+	if len(text) > MaxWord {
 		return ""
 	}
 	for _, c := range text {
@@ -74,12 +75,12 @@ func word(text string) string {
 			return ""
 		}
 	}
-	return scrub(text, maxWord)
+	return Scrub(text, MaxWord)
 }
 
-// retryAfter reads when to try again: milliseconds as OpenAI and Azure give
+// RetryAfter reads when to try again: milliseconds as OpenAI and Azure give
 // them, seconds, or a date (RFC 9110, section 10.2.3). 0: not known.
-func retryAfter(header http.Header) time.Duration {
+func RetryAfter(header http.Header) time.Duration {
 	const longest = 24 * time.Hour
 	if ms, err := strconv.ParseFloat(header.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
 		return min(time.Duration(min(ms, 1e9)*float64(time.Millisecond)), longest)

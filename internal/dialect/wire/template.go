@@ -1,24 +1,24 @@
-package openaichat
+package wire
 
 import "bytes"
 
-// A template is the shape of a stream's ordinary chunk: nearly all chunks of an
+// A Template is the shape of a stream's ordinary chunk: nearly all chunks of an
 // answer are the same bytes but for the text they carry (and the padding that
 // OpenAI calls "obfuscation"). A chunk that fits the template means what the
 // chunk it was made of meant, so only the text is looked at; one that does not
 // is walked over as usual and may become the next template.
-type template struct {
+type Template struct {
 	before   []byte // up to and with the quote that opens the text
 	after    []byte // from the quote that closes it; to the quote that opens the padding, if there is one
 	end      []byte // from the quote that closes the padding
 	padded   bool
-	thinking bool // the text is reasoning
+	Thinking bool // the text is reasoning
 }
 
 var padding = []byte(`"obfuscation":"`)
 
-// fit gives the text of a chunk that fits, with its quotes.
-func (t *template) fit(chunk []byte) (quoted []byte, ok bool) {
+// Fit gives the text of a chunk that fits, with its quotes.
+func (t *Template) Fit(chunk []byte) (quoted []byte, ok bool) {
 	if len(t.before) == 0 || !bytes.HasPrefix(chunk, t.before) {
 		return nil, false
 	}
@@ -50,12 +50,12 @@ func cutQuote(s []byte) (before, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// learn makes the template of a chunk whose text, with its quotes, stands at
+// Learn makes the template of a chunk whose text, with its quotes, stands at
 // chunk[start:end].
-func (t *template) learn(chunk []byte, start, end int, thinking bool) {
+func (t *Template) Learn(chunk []byte, start, end int, thinking bool) {
 	rest := chunk[end-1:]
 	t.before = append(t.before[:0], chunk[:start+1]...)
-	t.after, t.end, t.padded, t.thinking = append(t.after[:0], rest...), t.end[:0], false, thinking
+	t.after, t.end, t.padded, t.Thinking = append(t.after[:0], rest...), t.end[:0], false, thinking
 	if at := bytes.Index(rest, padding); at >= 0 {
 		at += len(padding)
 		if _, end, ok := cutQuote(rest[at:]); ok {
