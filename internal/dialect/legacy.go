@@ -7,7 +7,7 @@ import (
 
 // RequestEncoder writes a request in a format. To be replaced by [Translator].
 type RequestEncoder interface {
-	EncodeRequest(*llm.Request) ([]byte, error)
+	EncodeLegacy(*llm.Request) ([]byte, error)
 }
 
 // AnswerDecoder reads a format's answers. To be replaced by [Decoder].

@@ -99,7 +99,7 @@ func (p portal) read(body []byte) (dialect.Codec, dialect.Call, *llm.Error) {
 	if err != nil {
 		return nil, nil, asError(err)
 	}
-	encoded, err := openaichat.Chat.EncodeRequest(request.LLM(p.stream))
+	encoded, err := openaichat.Chat.EncodeLegacy(request.LLM(p.stream))
 	if err != nil {
 		return nil, nil, asError(err)
 	}
@@ -115,7 +115,7 @@ func (portal) WriteError(w http.ResponseWriter, err *llm.Error, requestID string
 }
 
 func (p portal) answer(ex *exchange, a *attempt) answer {
-	return &portalAnswer{ex: ex, a: a, stream: p.stream, decoder: openaichat.Chat.NewDecoder()}
+	return &portalAnswer{ex: ex, a: a, stream: p.stream, decoder: openaichat.Chat.NewLegacyDecoder()}
 }
 
 func (p portal) pingEvery(o *Options) time.Duration {

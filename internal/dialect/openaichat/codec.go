@@ -34,7 +34,7 @@ var (
 	_ dialect.Codec          = Completions
 	_ dialect.Codec          = Embeddings
 	_ dialect.RequestEncoder = Chat
-	_ dialect.AnswerDecoder  = (*decoder)(nil)
+	_ dialect.AnswerDecoder  = (*legacyDecoder)(nil)
 )
 
 // Name implements [dialect.Codec].

@@ -210,7 +210,7 @@ func TestBodies(t *testing.T) {
 
 func TestDecoder(t *testing.T) {
 	decode := func(events ...string) (got []llm.Event) {
-		d := openaichat.Chat.NewDecoder()
+		d := openaichat.Chat.NewLegacyDecoder()
 		for _, e := range events {
 			got = append(got, d.Event(event(e))...)
 		}
@@ -239,7 +239,7 @@ func TestDecoder(t *testing.T) {
 	require.Len(t, broken, 2)
 	require.Equal(t, llm.CauseUpstreamError, broken[1].(llm.Failed).Err.Cause)
 
-	d := openaichat.Chat.NewDecoder()
+	d := openaichat.Chat.NewLegacyDecoder()
 	require.Equal(t, []llm.Event{
 		llm.TextDelta{Text: "ab"},
 		llm.Finished{Reason: llm.FinishStop, Usage: llm.Usage{Input: 10, Output: 2}, Reported: true, Model: upstreamtest.ChatModel},
@@ -253,7 +253,7 @@ func TestDecodeRecorded(t *testing.T) {
 		if c.Status != 200 || c.API != "openai.chat" || c.Is("tool_call") {
 			continue
 		}
-		d := openaichat.Chat.NewDecoder()
+		d := openaichat.Chat.NewLegacyDecoder()
 		var events []llm.Event
 		if c.Stream {
 			var s sse.Scanner
@@ -279,8 +279,8 @@ func TestDecodeRecorded(t *testing.T) {
 	}
 }
 
-func TestEncodeRequest(t *testing.T) {
-	body, err := openaichat.Chat.EncodeRequest(&llm.Request{
+func TestEncodeLegacy(t *testing.T) {
+	body, err := openaichat.Chat.EncodeLegacy(&llm.Request{
 		Model: "m", Temperature: new(0.5), MaxTokens: 9, Stream: true,
 		Messages: []llm.Message{llm.TextMessage(llm.RoleSystem, "Be kind."), {Role: llm.RoleUser, Parts: []llm.Part{&llm.Text{Text: "a\n"}, &llm.Text{Text: "b"}}}},
 	})
@@ -292,7 +292,7 @@ func TestEncodeRequest(t *testing.T) {
 	require.True(t, call.Stream())
 	require.False(t, call.UsageWanted(), "asking is for Patch, where the provider takes it")
 
-	body, err = openaichat.Chat.EncodeRequest(&llm.Request{Model: "m", Messages: []llm.Message{llm.TextMessage(llm.RoleUser, "\xff")}})
+	body, err = openaichat.Chat.EncodeLegacy(&llm.Request{Model: "m", Messages: []llm.Message{llm.TextMessage(llm.RoleUser, "\xff")}})
 	require.NoError(t, err)
 	//nolint:testifylint // the very bytes: JSONEq would not see a member that is there twice
 	require.Equal(t, `{"model":"m","messages":[{"role":"user","content":"`+"\uFFFD"+`"}]}`, string(body))
@@ -317,7 +317,7 @@ func FuzzMeter(f *testing.F) {
 			m.Body(body)
 			requireSane(t, m.Reading())
 		}
-		d := openaichat.Chat.NewDecoder()
+		d := openaichat.Chat.NewLegacyDecoder()
 		d.Body(body)
 	})
 }

@@ -25,9 +25,9 @@ type wireMessage struct {
 	Content string   `json:"content"`
 }
 
-// EncodeRequest implements [dialect.RequestEncoder]. To ask a stream for its usage
+// EncodeLegacy implements [dialect.RequestEncoder]. To ask a stream for its usage
 // is Patch's, since not every provider takes it. A part that is no text is refused.
-func (ChatCodec) EncodeRequest(r *llm.Request) ([]byte, error) {
+func (ChatCodec) EncodeLegacy(r *llm.Request) ([]byte, error) {
 	w := wireRequest{Model: r.Model, Temperature: r.Temperature, MaxTokens: r.MaxTokens, Stream: r.Stream}
 	w.Messages = make([]wireMessage, len(r.Messages))
 	for i, m := range r.Messages {
@@ -44,22 +44,22 @@ func (ChatCodec) EncodeRequest(r *llm.Request) ([]byte, error) {
 	return json.Marshal(w)
 }
 
-// NewDecoder returns a decoder for one answer.
-func (ChatCodec) NewDecoder() dialect.AnswerDecoder {
-	d := &decoder{}
+// NewLegacyDecoder returns a legacyDecoder for one answer.
+func (ChatCodec) NewLegacyDecoder() dialect.AnswerDecoder {
+	d := &legacyDecoder{}
 	d.meter.texts = d
 	return d
 }
 
-// decoder is a meter that hands on the text it meets.
-type decoder struct {
+// legacyDecoder is a meter that hands on the text it meets.
+type legacyDecoder struct {
 	meter  meter
 	events []llm.Event // of the chunk at hand
 	ended  bool
 }
 
 // Event implements [dialect.AnswerDecoder].
-func (d *decoder) Event(e sse.Event) []llm.Event {
+func (d *legacyDecoder) Event(e sse.Event) []llm.Event {
 	d.events = nil
 	if d.ended {
 		return nil
@@ -72,7 +72,7 @@ func (d *decoder) Event(e sse.Event) []llm.Event {
 }
 
 // Body implements [dialect.AnswerDecoder].
-func (d *decoder) Body(body []byte) []llm.Event {
+func (d *legacyDecoder) Body(body []byte) []llm.Event {
 	d.events = nil
 	d.meter.Body(body)
 	d.end()
@@ -80,14 +80,14 @@ func (d *decoder) Body(body []byte) []llm.Event {
 }
 
 // End implements [dialect.AnswerDecoder].
-func (d *decoder) End() []llm.Event {
+func (d *legacyDecoder) End() []llm.Event {
 	d.events = nil
 	d.end()
 	return d.events
 }
 
 // end adds the answer's last event, once.
-func (d *decoder) end() {
+func (d *legacyDecoder) end() {
 	if d.ended {
 		return
 	}
@@ -106,10 +106,10 @@ func (d *decoder) end() {
 	}
 }
 
-func (d *decoder) text(quoted []byte) {
+func (d *legacyDecoder) text(quoted []byte) {
 	d.events = append(d.events, llm.TextDelta{Text: string(jsonedit.AppendText(nil, quoted))})
 }
 
-func (d *decoder) thinking(quoted []byte) {
+func (d *legacyDecoder) thinking(quoted []byte) {
 	d.events = append(d.events, llm.ThinkingDelta{Text: string(jsonedit.AppendText(nil, quoted))})
 }
