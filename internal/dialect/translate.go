@@ -58,6 +58,10 @@ type EncodeOptions struct {
 	// StrictChat: the chat upstream refuses members that OpenAI does not know, so
 	// that Anthropic's cache_control and the like must not be sent.
 	StrictChat bool
+	// Inline fetches what a media part's URL names and gives the part with Data,
+	// for formats that take the content only; nil: fetching is off, and such a
+	// part is refused (or dropped) as one the format cannot say.
+	Inline func(*llm.Media) (*llm.Media, error)
 	// Vertex: Anthropic's body as Google's Vertex AI takes it (no model, a
 	// version inside).
 	Vertex bool
