@@ -145,7 +145,7 @@ func TestPlaceholders(t *testing.T) {
 	require.Equal(t, []string{"openai", "local"}, on)
 	require.Equal(t, []string{"{env.UNSET}", "{env.A_KEY}", "{file.key}"}, app.Providers[0].Keys)
 	h := http.Header{}
-	app.engine.providers[0].Authorize(h, true)
+	require.NoError(t, app.engine.providers[0].Authorize(t.Context(), h, true))
 	require.Contains(t, []string{"Bearer canary", "Bearer from-file"}, h.Get("Authorization"))
 }
 

@@ -112,10 +112,14 @@ func (ex *exchange) upstreamContext() (ctx context.Context, release func()) {
 
 // send makes the upstream request and waits for the answer's header.
 func (ex *exchange) send(ctx context.Context, a *attempt, body *upstreamBody) (*http.Response, *llm.Error) {
+	header, failure := ex.upstreamHeader(ctx, a.target)
+	if failure != nil {
+		return nil, &llm.Error{Cause: llm.CauseUpstreamAuth, Message: "the gateway cannot sign in to the upstream provider", Err: failure}
+	}
 	request := (&http.Request{
 		Method: http.MethodPost, URL: a.target.endpoint, Host: a.target.endpoint.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: ex.upstreamHeader(a.target),
+		Header: header,
 		Body:   body.reader(), ContentLength: int64(len(body.content)),
 		GetBody: func() (io.ReadCloser, error) { return body.reader(), nil },
 	}).WithContext(ctx)
@@ -154,7 +158,7 @@ func (ex *exchange) patch(a *attempt) (*upstreamBody, *llm.Error) {
 	return body, nil
 }
 
-func (ex *exchange) upstreamHeader(t *target) http.Header {
+func (ex *exchange) upstreamHeader(ctx context.Context, t *target) (http.Header, error) {
 	h := make(http.Header, 8)
 	h["Content-Type"] = jsonType
 	h["User-Agent"] = userAgent
@@ -163,8 +167,7 @@ func (ex *exchange) upstreamHeader(t *target) http.Header {
 			h[name] = values
 		}
 	}
-	t.provider.Authorize(h, t.withKey)
-	return h
+	return h, t.provider.Authorize(ctx, h, t.withKey)
 }
 
 // upstreamError reads an answer that is no success.

@@ -162,7 +162,7 @@ func (g *Gateway) mayUse(p *identity.Principal, name string, others ...string) b
 // target puts a target together. It refuses where the provider does not speak
 // the call's wire format.
 func (g *Gateway) target(p *upstream.Provider, model string, s *specialist.Specialist, format dialect.Name) (target, *llm.Error) {
-	t := target{provider: p, model: model, endpoint: p.Endpoint(format), withKey: true}
+	t := target{provider: p, model: model, endpoint: p.Endpoint(format, model, false), withKey: true}
 	labels := metrics.Labels{Provider: p.Name, Model: metrics.Other}
 	if price, ok := g.Prices.Lookup(p.Name, model); ok {
 		t.price, labels.Model = price, price.Name
@@ -198,7 +198,7 @@ func (t *target) specialize(s *specialist.Specialist, format dialect.Name) *llm.
 		t.price = price
 	}
 	if s.BaseURL != "" && t.provider.Name == s.Provider && t.model == s.Model {
-		endpoint, sameHost, err := t.provider.Rebase(format, s.BaseURL)
+		endpoint, sameHost, err := t.provider.Rebase(format, t.model, false, s.BaseURL)
 		if err != nil {
 			return &llm.Error{Cause: llm.CauseInternal, Message: fmt.Sprintf("the specialist %q has a base_url that cannot be used", s.ID), Err: err}
 		}

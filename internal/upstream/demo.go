@@ -11,7 +11,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,12 +40,13 @@ func NewDemo() *Provider {
 		base:           base,
 		preset: Preset{
 			Auth: AuthNone, KeyOptional: true,
+			Formats:   []dialect.Name{dialect.OpenAIChat},
 			Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings),
 		},
-		endpoints: map[dialect.Name]*url.URL{},
+		endpoints: map[dialect.Name]paths{},
 	}
-	for name, path := range p.preset.Endpoints {
-		p.endpoints[name] = join(base, path)
+	for format := range p.preset.Endpoints {
+		p.endpoints[format], _ = p.pathsAt(base, format)
 	}
 	return p
 }

@@ -24,7 +24,7 @@ import (
 func ask(t *testing.T, ctx context.Context, format dialect.Name, body string) *http.Response {
 	t.Helper()
 	p := upstream.NewDemo()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Endpoint(format).String(), strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Endpoint(format, "m-1", false).String(), strings.NewReader(body))
 	require.NoError(t, err)
 	resp, err := p.Transport.RoundTrip(r)
 	require.NoError(t, err)
@@ -47,9 +47,9 @@ func TestDemoProvider(t *testing.T) {
 	require.True(t, p.Demo())
 	require.True(t, p.AskUsage)
 	require.True(t, p.Serves("anything"))
-	require.Nil(t, p.Endpoint(dialect.OpenAIResponses))
+	require.Nil(t, p.Endpoint(dialect.OpenAIResponses, "m-1", false))
 	h := http.Header{}
-	p.Authorize(h, true)
+	require.NoError(t, p.Authorize(t.Context(), h, true))
 	require.Empty(t, h)
 }
 
@@ -74,13 +74,16 @@ func TestDemoChat(t *testing.T) {
 }
 
 // said is the text of an unstreamed chat answer.
-func said(body []byte) (text string) {
-	for _, event := range openaichat.Chat.NewDecoder().Body(body) {
-		if delta, ok := event.(llm.TextDelta); ok {
-			text += delta.Text
+func said(body []byte) string {
+	var answer struct {
+		Choices []struct {
+			Message struct{ Content string }
 		}
 	}
-	return text
+	if json.Unmarshal(body, &answer) != nil || len(answer.Choices) == 0 {
+		return ""
+	}
+	return answer.Choices[0].Message.Content
 }
 
 func asError(e *llm.Error) error {
@@ -193,7 +196,7 @@ func TestDemoCancelUnread(t *testing.T) {
 
 func TestDemoRefuses(t *testing.T) {
 	p := upstream.NewDemo()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.Endpoint(chat).String(), strings.NewReader(`{"messages":7}`))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.Endpoint(chat, "m-1", false).String(), strings.NewReader(`{"messages":7}`))
 	require.NoError(t, err)
 	resp, err := p.Transport.RoundTrip(r)
 	require.NoError(t, err)

@@ -4,25 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/secret"
-)
-
-// Auth says how a provider wants its key.
-type Auth string
-
-// The ways a key is sent.
-const (
-	AuthBearer Auth = "bearer"    // Authorization: Bearer KEY
-	AuthAPIKey Auth = "x-api-key" // x-api-key: KEY
-	AuthNone   Auth = "none"      // no key: local servers
 )
 
 // Timeouts bound an upstream attempt. Zero values mean the defaults.
@@ -78,10 +66,11 @@ type Provider struct {
 	Transport      http.RoundTripper
 
 	base      *url.URL
-	endpoints map[dialect.Name]*url.URL
+	endpoints map[dialect.Name]paths
 	preset    Preset
 	auth      []http.Header // one per key: the header that carries it
 	headers   http.Header
+	version   []string // of Anthropic's API; nil: not said
 	models    map[string]bool
 	turn      atomic.Uint64
 }
@@ -91,8 +80,7 @@ type Provider struct {
 func New(c Config) (*Provider, error) {
 	preset, ok := Presets[cmp.Or(c.Preset, c.Name)]
 	if !ok {
-		preset = Presets["openai"]
-		preset.BaseSuffix = "" // who else speaks the format may have it at the root
+		preset = anyServer
 		if c.BaseURL == "" {
 			return nil, fmt.Errorf("provider %s: base_url is required: there is no preset of that name", c.Name)
 		}
@@ -116,10 +104,13 @@ func New(c Config) (*Provider, error) {
 		base:           base,
 		preset:         preset,
 		headers:        c.Headers,
-		endpoints:      make(map[dialect.Name]*url.URL, len(preset.Endpoints)),
+		endpoints:      make(map[dialect.Name]paths, len(preset.Endpoints)),
 	}
-	for name, path := range preset.Endpoints {
-		p.endpoints[name] = join(base, path)
+	for format := range preset.Endpoints {
+		p.endpoints[format], _ = p.pathsAt(base, format)
+	}
+	if preset.Version != "" {
+		p.version = []string{preset.Version}
 	}
 	for _, key := range c.Keys {
 		p.auth = append(p.auth, authHeader(preset.Auth, key))
@@ -146,61 +137,33 @@ func (e DialError) Unwrap() error { return e.Err }
 // ErrNoKey says that a provider has no key and is therefore off.
 var ErrNoKey = errors.New("no API key")
 
-func baseURL(raw string, preset Preset) (*url.URL, error) {
-	base, err := url.Parse(strings.TrimRight(strings.TrimSpace(raw), "/"))
-	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, errors.New("base_url must be an absolute http or https URL")
+// PriceName is the provider's name in the price table for a model, where its
+// own name is not in it.
+func (p *Provider) PriceName(model string) string {
+	if p.preset.priceOf != nil {
+		return p.preset.priceOf(model)
 	}
-	if base.User != nil || base.RawQuery != "" || base.Fragment != "" {
-		return nil, errors.New("base_url must have no user, query or fragment")
-	}
-	// SDKs of one provider disagree on whether the version is part of the base.
-	if preset.BaseSuffix != "" && base.Path == "" {
-		base.Path = preset.BaseSuffix
-	}
-	for _, end := range preset.BaseTrim {
-		base.Path = strings.TrimSuffix(base.Path, end)
-	}
-	base.RawPath = ""
-	return base, nil
+	return cmp.Or(p.preset.Prices, p.Name)
 }
 
-// join adds a path to a base URL. ([url.URL.JoinPath] makes a relative path of
-// it where the base has none.)
-func join(base *url.URL, path string) *url.URL {
-	joined := *base
-	joined.Path += path
-	return &joined
-}
+// ModelID is the name by which the provider itself knows a model.
+func (p *Provider) ModelID(model string) string { return model }
 
-func authHeader(style Auth, key secret.Secret) http.Header {
-	switch style {
-	case AuthAPIKey:
-		return http.Header{"X-Api-Key": {key.Reveal()}}
-	case AuthNone:
-		return nil
-	default:
-		return http.Header{"Authorization": {"Bearer " + key.Reveal()}}
-	}
-}
+// Formats are the formats in which the provider's models can be asked, the best
+// one for translation first. [Provider.Endpoint] says which of them a model has.
+func (p *Provider) Formats() []dialect.Name { return p.preset.Formats }
 
-// Endpoint is where the provider takes a wire format; nil if it does not speak
-// it. The URL is shared: do not change it.
-func (p *Provider) Endpoint(name dialect.Name) *url.URL { return p.endpoints[name] }
+// PassThrough says whether a client's body in a format may go to the provider
+// with small edits alone. If not it must be translated within its format.
+func (p *Provider) PassThrough(dialect.Name) bool { return true }
 
-// Rebase gives the endpoint under another base URL, for a specialist that has
-// one of its own, and whether the provider's key may go there: to the
-// provider's own host only.
-func (p *Provider) Rebase(name dialect.Name, raw string) (endpoint *url.URL, sameHost bool, err error) {
-	path, ok := p.preset.Endpoints[name]
-	if !ok {
-		return nil, false, nil
+// EncodeOptions are what writing a request for the provider needs to know.
+func (p *Provider) EncodeOptions(dialect.Name) dialect.EncodeOptions {
+	return dialect.EncodeOptions{
+		MaxTokensField: p.MaxTokensField,
+		AskUsage:       p.AskUsage,
+		StrictChat:     !p.preset.CacheMarks,
 	}
-	base, err := baseURL(raw, p.preset)
-	if err != nil {
-		return nil, false, err
-	}
-	return join(base, path), base.Scheme == p.base.Scheme && base.Host == p.base.Host, nil
 }
 
 // Serves says whether a model may be asked for.
@@ -216,23 +179,6 @@ func (p *Provider) Models() []string {
 		names = append(names, name)
 	}
 	return names
-}
-
-// Authorize puts the provider's own headers, which may be secret too, and the
-// next key into a request's headers. A request to another host gets neither.
-func (p *Provider) Authorize(h http.Header, withKey bool) {
-	if !withKey {
-		return
-	}
-	maps.Copy(h, p.headers)
-	if len(p.auth) == 0 {
-		return
-	}
-	i := 0
-	if len(p.auth) > 1 {
-		i = int(p.turn.Add(1) % uint64(len(p.auth)))
-	}
-	maps.Copy(h, p.auth[i])
 }
 
 // Demo says that the provider is the built-in one.

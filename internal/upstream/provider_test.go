@@ -25,6 +25,12 @@ const (
 	responses   = dialect.OpenAIResponses
 )
 
+// allFormats are the formats a provider may be asked in.
+var allFormats = []dialect.Name{
+	chat, completions, embeddings, responses, dialect.OpenAICount, dialect.AnthropicMessages, dialect.AnthropicCount,
+	dialect.Gemini, dialect.GeminiEmbeddings, upstream.EmbedBatch, dialect.GeminiCount,
+}
+
 func keys(texts ...string) []secret.Secret {
 	all := make([]secret.Secret, len(texts))
 	for i, text := range texts {
@@ -57,16 +63,20 @@ func TestEndpoints(t *testing.T) {
 		{"openai", []string{"", "https://api.openai.com/v1", "https://api.openai.com/v1/", "https://api.openai.com", "https://api.openai.com/", " https://api.openai.com/v1\n"}, map[dialect.Name]string{
 			chat: "https://api.openai.com/v1/chat/completions", completions: "https://api.openai.com/v1/completions",
 			embeddings: "https://api.openai.com/v1/embeddings", responses: "https://api.openai.com/v1/responses",
+			dialect.OpenAICount: "https://api.openai.com/v1/responses/input_tokens",
 		}},
 		{"anthropic", []string{"", "https://api.anthropic.com", "https://api.anthropic.com/", "https://api.anthropic.com/v1", "https://api.anthropic.com/v1/"}, map[dialect.Name]string{
-			chat: "https://api.anthropic.com/v1/chat/completions",
+			dialect.AnthropicMessages: "https://api.anthropic.com/v1/messages",
+			dialect.AnthropicCount:    "https://api.anthropic.com/v1/messages/count_tokens",
 		}},
 		{"gemini", []string{
 			"", "https://generativelanguage.googleapis.com", "https://generativelanguage.googleapis.com/", "https://generativelanguage.googleapis.com/v1beta",
 			"https://generativelanguage.googleapis.com/v1beta/openai/",
 		}, map[dialect.Name]string{
-			chat:       "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
-			embeddings: "https://generativelanguage.googleapis.com/v1beta/openai/embeddings",
+			dialect.Gemini:           "https://generativelanguage.googleapis.com/v1beta/models/m-1:generateContent",
+			dialect.GeminiEmbeddings: "https://generativelanguage.googleapis.com/v1beta/models/m-1:embedContent",
+			upstream.EmbedBatch:      "https://generativelanguage.googleapis.com/v1beta/models/m-1:batchEmbedContents",
+			dialect.GeminiCount:      "https://generativelanguage.googleapis.com/v1beta/models/m-1:countTokens",
 		}},
 		{"xai", []string{"", "https://api.x.ai/v1", "https://api.x.ai/v1/", "https://api.x.ai"}, map[dialect.Name]string{
 			chat: "https://api.x.ai/v1/chat/completions", completions: "https://api.x.ai/v1/completions",
@@ -104,8 +114,8 @@ func TestEndpoints(t *testing.T) {
 		for _, base := range tt.bases {
 			t.Run(tt.provider+" "+base, func(t *testing.T) {
 				p := newProvider(t, upstream.Config{Name: tt.provider, BaseURL: base})
-				for _, format := range []dialect.Name{chat, completions, embeddings, responses} {
-					endpoint := p.Endpoint(format)
+				for _, format := range allFormats {
+					endpoint := p.Endpoint(format, "m-1", false)
 					if tt.want[format] == "" {
 						require.Nil(t, endpoint)
 						continue
@@ -124,7 +134,7 @@ func TestEndpoints(t *testing.T) {
 // A provider of another name can take a preset's quirks.
 func TestPresetByName(t *testing.T) {
 	p := newProvider(t, upstream.Config{Name: "mistral-eu", Preset: "mistral", BaseURL: "https://eu.mistral.example"})
-	require.Equal(t, "https://eu.mistral.example/v1/chat/completions", p.Endpoint(chat).String())
+	require.Equal(t, "https://eu.mistral.example/v1/chat/completions", p.Endpoint(chat, "m-1", false).String())
 	require.False(t, p.AskUsage)
 	require.Equal(t, "max_tokens", p.MaxTokensField)
 	openai := newProvider(t, upstream.Config{Name: "openai"})
@@ -157,7 +167,7 @@ func TestNewRefuses(t *testing.T) {
 	p, err := upstream.New(upstream.Config{Name: "ollama", Transport: http.DefaultTransport})
 	require.NoError(t, err, "a server of one's own needs no key")
 	h := http.Header{}
-	p.Authorize(h, true)
+	require.NoError(t, p.Authorize(t.Context(), h, true))
 	require.Empty(t, h)
 }
 
@@ -177,19 +187,19 @@ func TestRebase(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			endpoint, same, err := p.Rebase(chat, tt.base)
+			endpoint, same, err := p.Rebase(chat, "m-1", false, tt.base)
 			require.NoError(t, err)
 			require.Equal(t, tt.want, endpoint.String())
 			require.Equal(t, tt.same, same)
 			h := http.Header{}
-			p.Authorize(h, same)
+			require.NoError(t, p.Authorize(t.Context(), h, same))
 			require.Equal(t, tt.same, len(h) > 0, "%v", h)
 		})
 	}
-	_, _, err := p.Rebase(chat, "https://user@api.openai.com")
+	_, _, err := p.Rebase(chat, "m-1", false, "https://user@api.openai.com")
 	require.Error(t, err)
 	anthropic := newProvider(t, upstream.Config{Name: "anthropic"})
-	endpoint, _, err := anthropic.Rebase(embeddings, "https://x.example")
+	endpoint, _, err := anthropic.Rebase(embeddings, "m-1", false, "https://x.example")
 	require.NoError(t, err)
 	require.Nil(t, endpoint, "a format that is not spoken")
 }
@@ -204,7 +214,7 @@ func TestKeyRotation(t *testing.T) {
 		running.Go(func() {
 			for range 10 {
 				h := http.Header{}
-				p.Authorize(h, true)
+				require.NoError(t, p.Authorize(t.Context(), h, true))
 				mu.Lock()
 				counts[h.Get("Authorization")]++
 				mu.Unlock()
