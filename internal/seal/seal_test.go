@@ -210,7 +210,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(dialect.SealPrefix)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, token string) {
-		if plain, ok := sealer.Open(token); ok && (token != own || string(plain) != "state") {
+		if plain, ok := sealer.Open(token); ok && string(plain) != "state" {
 			t.Errorf("%q opened as %q", token, plain)
 		}
 		if again, ok := sealer.Open(sealer.Seal([]byte(token))); !ok || string(again) != token {
