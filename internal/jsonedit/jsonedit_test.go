@@ -223,6 +223,60 @@ func TestEdit(t *testing.T) {
 	}
 }
 
+func TestRemove(t *testing.T) {
+	t.Parallel()
+	const src = ` { "a" : 1 , "b":[2] ,"c" : {} } `
+	for _, test := range []struct {
+		src    string
+		remove string // names
+		set    string // likewise, added or replaced by 7
+		want   string
+	}{
+		{src, "", "", src},
+		{src, "x", "", src},
+		{src, "a", "", ` { "b":[2] ,"c" : {} } `},
+		{src, "b", "", ` { "a" : 1 ,"c" : {} } `},
+		{src, "c", "", ` { "a" : 1 , "b":[2] } `},
+		{src, "ab", "", ` {"c" : {} } `},
+		{src, "ba", "", ` {"c" : {} } `},
+		{src, "ac", "", ` { "b":[2] } `},
+		{src, "bc", "", ` { "a" : 1 } `},
+		{src, "bb", "", ` { "a" : 1 ,"c" : {} } `},
+		{src, "abc", "", ` { } `},
+		{src, "abc", "de", ` {"d":7,"e":7 } `},
+		{src, "c", "de", ` { "a" : 1 , "b":[2],"d":7,"e":7 } `},
+		{src, "b", "ac", ` { "a" : 7 ,"c" : 7 } `},
+		{src, "a", "bd", ` { "b":7 ,"c" : {},"d":7 } `},
+		{`{"a":1}`, "a", "", `{}`},
+		{`{"a":1}`, "a", "b", `{"b":7}`},
+		{`{}`, "a", "b", `{"b":7}`},
+		{`{"\u0061":1,"b":2}`, "a", "", `{"b":2}`},
+	} {
+		o, err := ReadObject([]byte(test.src))
+		require.NoError(t, err)
+		for _, setFirst := range []bool{false, true} {
+			e := o.Edit()
+			set := func() {
+				for _, name := range test.set {
+					e.Set(string(name), "7")
+				}
+			}
+			if setFirst {
+				set()
+			}
+			for _, name := range test.remove {
+				e.Remove(string(name))
+			}
+			if !setFirst {
+				set()
+			}
+			for range 2 {
+				require.Equal(t, test.want, string(e.Bytes()), "%s: remove %q, set %q", test.src, test.remove, test.set)
+			}
+		}
+	}
+}
+
 func TestTypedMembers(t *testing.T) {
 	object, err := ReadObject([]byte(`{"s":"a\u00e9","b":true,"i":7,"n":1.5,"o":{"x":[1]},"z":null,"bad":"\ud800","raw":"` + "\xff" + `"}`))
 	require.NoError(t, err)

@@ -188,7 +188,7 @@ func (c *Collector) append(number int, text string) {
 // own part is not ours to change.
 func (c *Collector) endPart(e PartEnd) {
 	p := c.part(e.Part)
-	if p == nil || e.Opaque == nil && len(e.Extra.JSON) == 0 {
+	if p == nil || e.Opaque == nil && len(e.Extra.JSON) == 0 && len(e.Wire.JSON) == 0 {
 		return
 	}
 	p.part = clonePart(p.part)
@@ -197,6 +197,9 @@ func (c *Collector) endPart(e PartEnd) {
 	}
 	if len(e.Extra.JSON) > 0 {
 		p.part.Base().Extra = e.Extra
+	}
+	if len(e.Wire.JSON) > 0 {
+		p.part.Base().Wire = e.Wire
 	}
 }
 

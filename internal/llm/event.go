@@ -61,12 +61,13 @@ type LogProbsDelta struct {
 	Tokens []LogProb
 }
 
-// PartEnd ends a part. Opaque and Extra are what became known of it since its
-// start; nil and empty where nothing did.
+// PartEnd ends a part. Opaque, Extra and Wire are what became known of it since
+// its start; nil and empty where nothing did.
 type PartEnd struct {
 	Part   int
 	Opaque *Opaque
 	Extra  Extra
+	Wire   Extra
 }
 
 // ChoiceEnd says why an answer of possibly several stopped.

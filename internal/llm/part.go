@@ -16,6 +16,9 @@ type Common struct {
 	// back to the same model unchanged; nil: none.
 	Opaque *Opaque
 	Extra  Extra
+	// Wire is what the part's own format says of it that means nothing to any
+	// other: ids and states of items. Encoders of other formats pass over it.
+	Wire Extra
 }
 
 // Base implements [Part].

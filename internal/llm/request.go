@@ -49,6 +49,9 @@ type Request struct {
 
 	// Extra are the members of the body that this vocabulary has no word for.
 	Extra Extra
+	// Wire are members that ask nothing of another format's provider, as in
+	// [Common].
+	Wire Extra
 }
 
 // Clone copies a request so far that the copy's fields and messages can be
@@ -101,6 +104,7 @@ type Message struct {
 	// Pos is where the message stood in the client's body, for errors.
 	Pos   Pos
 	Extra Extra
+	Wire  Extra // as in [Common]
 }
 
 // Pos says where something stood in the client's body: the message's index and
