@@ -64,13 +64,13 @@ func TestMigrateByHand(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t)
 			g.caddyfile("auto_migrate off\ndatabase "+url(g), "llm_gateway")
-			require.Contains(t, g.fails(), "the database lacks 00001_usage_logs.sql, 00002_specialists.sql; run `tollgate migrate`")
+			require.Contains(t, g.fails(), "the database lacks 00001_usage_logs.sql, 00002_specialists.sql, 00003_response_states.sql; run `tollgate migrate`")
 
 			out, _, code := g.run("migrate", "--status") // the Caddyfile of the folder
 			require.Equal(t, 1, code)
-			require.Equal(t, "pending 00001_usage_logs.sql\npending 00002_specialists.sql\n", out)
+			require.Equal(t, "pending 00001_usage_logs.sql\npending 00002_specialists.sql\npending 00003_response_states.sql\n", out)
 			out, _ = g.mustRun("migrate", "--config", g.config)
-			require.Regexp(t, `^applied 00001_usage_logs.sql in \S+\napplied 00002_specialists.sql in \S+\n$`, out)
+			require.Regexp(t, `^applied 00001_usage_logs.sql in \S+\napplied 00002_specialists.sql in \S+\napplied 00003_response_states.sql in \S+\n$`, out)
 			for _, args := range [][]string{{"migrate"}, {"migrate", "--status"}} {
 				out, _ = g.mustRun(args...)
 				require.Equal(t, "up to date\n", out)

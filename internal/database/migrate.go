@@ -79,7 +79,7 @@ var ErrForeignTable = errors.New("a table of another program is in the way")
 // taking over what is somebody else's, in a database that the portal's earlier
 // backend used.
 func (db *DB) refuseForeignTables(ctx context.Context) error {
-	for _, table := range []string{"usage_logs", "specialists"} {
+	for _, table := range []string{"usage_logs", "specialists", "response_states"} {
 		if !db.gorm.WithContext(ctx).Migrator().HasTable(table) {
 			continue
 		}

@@ -16,7 +16,7 @@ import (
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *DB) {
-		all := []string{"00001_usage_logs.sql", "00002_specialists.sql"}
+		all := []string{"00001_usage_logs.sql", "00002_specialists.sql", "00003_response_states.sql"}
 		pending, err := db.Pending(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, all, pending)
@@ -95,7 +95,7 @@ func TestReplicasMigrateOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Equal(t, 2, total)
+	require.Equal(t, 3, total)
 }
 
 func TestMigrateGivesUpWhenAnotherHoldsTheLock(t *testing.T) {
