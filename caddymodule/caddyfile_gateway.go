@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,8 @@ import (
 )
 
 // apiPaths are what the gateway answers; callers need a token there.
-var apiPaths = []string{"/v1/*", "/chat/*", "/auth/*", "/specialists", "/specialists/*", "/usage", "/usage/*"}
+var apiPaths = append(slices.Clone(gateway.Paths),
+	"/chat/*", "/auth/*", "/specialists", "/specialists/*", "/usage", "/usage/*")
 
 // openPaths need none.
 var openPaths = []string{"/health", "/health/"}
@@ -130,7 +132,7 @@ func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 	spend := handler(RateLimit{Zones: o.zones}, "llm_rate_limit")
 	read := handler(RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit")
 	login := handler(RateLimit{Zones: []Zone{{Name: "login", Limit: o.login}}}, "llm_rate_limit")
-	spending := caddy.ModuleMap{"path": h.JSON(gateway.SpendingPaths()), "method": h.JSON(caddyhttp.MatchMethod{http.MethodPost})}
+	spending := caddy.ModuleMap{"llm_spending": h.JSON(MatchSpending{})}
 
 	// A subroute is compiled for every request, so there is one, and flat. Its
 	// routes end with a handler that never passes on.

@@ -16,12 +16,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/financecommander/tollgate/internal/database"
+	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/metrics"
 	"github.com/financecommander/tollgate/internal/ratelimit"
 	"github.com/financecommander/tollgate/internal/redisdb"
+	"github.com/financecommander/tollgate/internal/responsestate"
+	"github.com/financecommander/tollgate/internal/seal"
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/pricing"
@@ -44,6 +47,8 @@ type engine struct {
 	signer      *identity.Signer
 	providers   []*upstream.Provider
 	specialists *specialist.Registry
+	seals       *seal.Box            // of providers' state that callers carry
+	responses   *responsestate.Store // answers that callers want kept
 	prices      *pricing.Table
 
 	releases []func() error
@@ -62,7 +67,7 @@ func (a *App) newEngine(ctx caddy.Context) (*engine, error) {
 	}
 	e.lease = newLease(e.close)
 	for _, step := range []func(caddy.Context) error{
-		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openProviders, e.openSpecialists,
+		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openState, e.openProviders, e.openSpecialists,
 	} {
 		if err := step(ctx); err != nil {
 			e.lease.leave()
@@ -180,6 +185,20 @@ func (e *engine) openIdentity(caddy.Context) error {
 	return nil
 }
 
+// openState makes what keeps state of providers and of conversations. Its keys
+// are derived from the gateway's own secret, so all replicas have the same.
+func (e *engine) openState(caddy.Context) error {
+	key, err := e.app.ownSecret()
+	if err != nil {
+		return err
+	}
+	if e.seals, err = seal.New(key, seal.StateLabel); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	e.responses, err = responsestate.New(key, e.db, e.logger)
+	return err
+}
+
 func (e *engine) openProviders(ctx caddy.Context) (err error) {
 	if e.providers, err = e.app.providers(ctx); err != nil {
 		return err
@@ -210,7 +229,13 @@ func (e *engine) openSpecialists(caddy.Context) (err error) {
 
 // newGateway makes the gateway of one llm_proxy handler.
 func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
+	var fetch gateway.Fetch
+	if client := e.app.fetcher(); client != nil {
+		fetch = gateway.FetchWith(client)
+	}
 	return gateway.New(gateway.Options{
+		Seal:      func(owner string) dialect.Sealer { return e.seals.ForOwner(owner) },
+		Responses: e.responses, Fetch: fetch, DropUnsupported: e.app.Unsupported == "drop",
 		Logger: e.logger, Providers: e.providers, Specialists: e.specialists, Aliases: e.app.Aliases,
 		Prices: e.prices, Ledger: e.ledger, Caller: callerVar, AllowAnonymous: anonymous, MaxBody: e.app.MaxBody,
 		OnDisconnect:   gateway.OnDisconnect(e.app.OnDisconnect),

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +25,10 @@ const maxErrorBody = 64 << 10
 
 // forwarded are the request headers that go on to upstreams; all others, among
 // them credentials, cookies and whatever tells where the caller sits, do not.
-var forwarded = []string{"Accept", "Idempotency-Key", "Openai-Beta", "Anthropic-Beta", "Anthropic-Version"}
+var forwarded = []string{"Accept", "Idempotency-Key"}
+
+// forwardedWithin go on to upstreams of the caller's own format only.
+var forwardedWithin = []string{"Openai-Beta", "Anthropic-Beta", "Anthropic-Version"}
 
 // returned are the response headers that come back from upstreams; all others,
 // among them cookies, the provider's account and its own limits, do not.
@@ -43,6 +48,12 @@ var (
 // attempt is one request to one upstream.
 type attempt struct {
 	target     *target
+	codec      dialect.Codec // of the format spoken with the upstream
+	endpoint   *url.URL
+	withKey    bool // the provider's key may go there
+	batch      bool // embeddings for many are asked for
+	said       answer
+	dropped    []string // what the format could not say, as the caller named it
 	meter      dialect.Meter
 	askedUsage bool          // usage in the stream is our wish, not the caller's
 	firstToken time.Duration // from the call's arrival; 0: none yet
@@ -57,8 +68,8 @@ type attempt struct {
 // attempt asks one target. nil means that the caller has an answer, good or
 // broken; an error, that nothing has gone to the caller yet.
 func (ex *exchange) attempt(t *target) *llm.Error {
-	a := &attempt{target: t, meter: ex.codec.NewMeter(), record: usage.NewRecord(time.Now())}
-	body, err := ex.patch(a)
+	a := &attempt{target: t, record: usage.NewRecord(time.Now())}
+	body, err := ex.prepare(a)
 	if err != nil {
 		return err // no upstream was asked
 	}
@@ -112,12 +123,12 @@ func (ex *exchange) upstreamContext() (ctx context.Context, release func()) {
 
 // send makes the upstream request and waits for the answer's header.
 func (ex *exchange) send(ctx context.Context, a *attempt, body *upstreamBody) (*http.Response, *llm.Error) {
-	header, failure := ex.upstreamHeader(ctx, a.target)
+	header, failure := ex.upstreamHeader(ctx, a)
 	if failure != nil {
 		return nil, &llm.Error{Cause: llm.CauseUpstreamAuth, Message: "the gateway cannot sign in to the upstream provider", Err: failure}
 	}
 	request := (&http.Request{
-		Method: http.MethodPost, URL: a.target.endpoint, Host: a.target.endpoint.Host,
+		Method: http.MethodPost, URL: a.endpoint, Host: a.endpoint.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header,
 		Body:   body.reader(), ContentLength: int64(len(body.content)),
@@ -130,8 +141,59 @@ func (ex *exchange) send(ctx context.Context, a *attempt, body *upstreamBody) (*
 	return resp, nil
 }
 
-// patch makes the body for the target out of the caller's.
+// prepare makes the body for the target out of the caller's, in the first of its
+// formats that can say the call.
+func (ex *exchange) prepare(a *attempt) (*upstreamBody, *llm.Error) {
+	if !ex.passes(a.target, a.target.formats[0]) {
+		if err := ex.decode(); err != nil {
+			return nil, err
+		}
+	}
+	var first *llm.Error
+	for _, format := range ex.order(a.target) {
+		body, err := ex.prepareIn(a, format)
+		if err == nil {
+			return body, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, first
+}
+
+// passes says whether the caller's body goes to the target with small edits
+// alone.
+func (ex *exchange) passes(t *target, format dialect.Name) bool {
+	return format == ex.face.name() && !ex.rewritten && t.provider.PassThrough(format)
+}
+
+// prepareIn makes the body in one format: the caller's own, or a translation.
+func (ex *exchange) prepareIn(a *attempt, format dialect.Name) (body *upstreamBody, err *llm.Error) {
+	if ex.passes(a.target, format) {
+		body, err = ex.patch(a)
+	} else {
+		content, failure := ex.face.translate(ex, a, format)
+		if failure != nil {
+			return nil, asError(failure)
+		}
+		body = &upstreamBody{content: content}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.batch && format == dialect.GeminiEmbeddings {
+		format = upstream.EmbedBatch
+	}
+	var failure error
+	if a.endpoint, a.withKey, failure = a.target.endpoint(format, ex.call.Stream()); failure != nil || a.endpoint == nil {
+		body.release()
+		return nil, &llm.Error{Cause: llm.CauseInvalidRequest, Param: "model", Message: fmt.Sprintf("the provider %q cannot be asked for this model", a.target.provider.Name), Err: failure}
+	}
+	return body, nil
+}
+
+// patch makes the body of a call that passes through.
 func (ex *exchange) patch(a *attempt) (*upstreamBody, *llm.Error) {
+	codec := ex.face.codec()
 	edits := dialect.Edits{Model: a.target.model}
 	if s := ex.route.specialist; s != nil {
 		edits.SystemPrompt = s.SystemPrompt
@@ -155,10 +217,12 @@ func (ex *exchange) patch(a *attempt) (*upstreamBody, *llm.Error) {
 	}
 	body.content = content
 	ex.body.keepIfIn(content)
+	a.codec, a.meter = codec, codec.NewMeter()
+	a.said = ex.face.pass(ex, a)
 	return body, nil
 }
 
-func (ex *exchange) upstreamHeader(ctx context.Context, t *target) (http.Header, error) {
+func (ex *exchange) upstreamHeader(ctx context.Context, a *attempt) (http.Header, error) {
 	h := make(http.Header, 8)
 	h["Content-Type"] = jsonType
 	h["User-Agent"] = userAgent
@@ -167,7 +231,14 @@ func (ex *exchange) upstreamHeader(ctx context.Context, t *target) (http.Header,
 			h[name] = values
 		}
 	}
-	return h, t.provider.Authorize(ctx, h, t.withKey)
+	if a.codec.Name() == ex.face.name() {
+		for _, name := range forwardedWithin {
+			if values, ok := ex.r.Header[name]; ok {
+				h[name] = values
+			}
+		}
+	}
+	return h, a.target.provider.Authorize(ctx, h, a.withKey)
 }
 
 // upstreamError reads an answer that is no success.
@@ -180,7 +251,7 @@ func (ex *exchange) upstreamError(a *attempt, resp *http.Response) *llm.Error {
 	if resp.StatusCode < 300 { // 201, 204 …: nothing a model call is answered with
 		return &llm.Error{Cause: llm.CauseUpstreamInvalid, Message: "the upstream provider gave an answer that is not one", Err: fmt.Errorf("status %d", resp.StatusCode)}
 	}
-	return ex.codec.Error(resp.StatusCode, resp.Header, body)
+	return a.codec.Error(resp.StatusCode, resp.Header, body)
 }
 
 // transportError classifies a request that got no answer, or half of one.
@@ -219,16 +290,17 @@ func isEventStream(resp *http.Response) bool {
 }
 
 // returnHeader copies what may come back of an upstream's header.
-func (ex *exchange) returnHeader(a *attempt, resp *http.Response, said answer) {
+func (ex *exchange) returnHeader(a *attempt, resp *http.Response) {
 	h := ex.w.Header()
 	for _, name := range returned {
 		if values, ok := resp.Header[name]; ok {
 			h[name] = slices.Clip(values)
 		}
 	}
-	h["Content-Type"] = said.contentType(resp.Header["Content-Type"])
+	h["Content-Type"] = a.said.contentType(resp.Header["Content-Type"])
 	h["Cache-Control"] = noStore
 	if a.target.provider.Demo() {
 		h["X-Tollgate-Demo"] = isDemo
 	}
+	tellDropped(h, a.dropped)
 }

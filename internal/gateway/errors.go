@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"net/http"
-	"strings"
 
-	"github.com/financecommander/tollgate/internal/dialect/openaichat"
 	"github.com/financecommander/tollgate/internal/dialect/portalchat"
 	"github.com/financecommander/tollgate/internal/llm"
 )
@@ -21,13 +19,8 @@ func (portalErrors) WriteError(w http.ResponseWriter, err *llm.Error, requestID 
 }
 
 // ErrorWriterFor gives the error form of the dialect that a request's path
-// belongs to: OpenAI's under /v1/, the portal's everywhere else.
-func ErrorWriterFor(r *http.Request) ErrorWriter {
-	if strings.HasPrefix(r.URL.Path, "/v1/") {
-		return openaichat.Chat
-	}
-	return portalErrors{}
-}
+// belongs to; the portal's for a path of none.
+func ErrorWriterFor(r *http.Request) ErrorWriter { return errorWriter(locate(r).format) }
 
 // WriteError answers a request that one of the handlers before the gateway
 // refused, in the caller's dialect.

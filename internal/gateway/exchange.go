@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,13 @@ type exchange struct {
 	principal *identity.Principal // nil: anonymous, where that is allowed
 	body      *buffer             // the caller's, as sent
 	call      dialect.Call        // what the codec found in it
-	codec     dialect.Codec       // of the wire format spoken with the upstream
 	route     route
+
+	// What translation needs, made when it is.
+	request    *llm.Request   // the body, decoded whole
+	seal       dialect.Sealer // of providers' state, for this caller
+	rewritten  bool           // the body must not pass through as it is
+	previousID string         // of the kept answer that was put in front of the body
 
 	tried     int      // upstream attempts so far
 	current   *attempt // the one under way; nil between attempts
@@ -89,19 +95,33 @@ func (ex *exchange) read() *llm.Error {
 		return err
 	}
 	ex.body = body
-	ex.codec, ex.call, err = ex.face.read(body.bytes())
-	return err
+	if ex.call, err = ex.face.read(body.bytes()); err != nil {
+		return err
+	}
+	ex.rewritten = dialect.Sealed(body.bytes())
+	return ex.expand()
 }
 
-// tryTargets asks one target after the other until one answers.
+// tryTargets asks one target after the other until one answers. A target whose
+// format cannot say the call is passed over; another's may.
 func (ex *exchange) tryTargets() *llm.Error {
-	var err *llm.Error
+	var failed, unsaid *llm.Error // the last of an upstream, the first of ours
 	for i := range ex.route.targets {
-		if err = ex.attempt(&ex.route.targets[i]); err == nil || !err.Cause.Retryable() || ex.r.Context().Err() != nil {
-			return err
+		asked := ex.tried
+		err := ex.attempt(&ex.route.targets[i])
+		switch {
+		case err == nil:
+			return nil
+		case ex.tried == asked:
+			unsaid = cmp.Or(unsaid, err)
+			continue
+		}
+		failed = err
+		if !err.Cause.Retryable() || ex.r.Context().Err() != nil {
+			return failed
 		}
 	}
-	return err
+	return cmp.Or(failed, unsaid)
 }
 
 // refuse answers a call that failed before its first byte. Where no upstream

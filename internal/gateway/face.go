@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
-	"github.com/financecommander/tollgate/internal/dialect/openaichat"
-	"github.com/financecommander/tollgate/internal/dialect/portalchat"
+	"github.com/financecommander/tollgate/internal/dialect/gemini"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
+	"github.com/financecommander/tollgate/internal/upstream"
 )
 
 // face is the caller's side of an exchange: how the request is read and how
@@ -17,13 +17,21 @@ import (
 type face interface {
 	// name is the caller's dialect.
 	name() dialect.Name
-	// read peeks at a body: the codec of the format to speak with the upstream,
-	// and the call in that format.
-	read(body []byte) (dialect.Codec, dialect.Call, *llm.Error)
-	// answer makes what turns one upstream answer into the caller's.
-	answer(ex *exchange, a *attempt) answer
-	// pingEvery is the silence after which a stream gets a comment; 0: none.
-	pingEvery(*Options) time.Duration
+	// read peeks at a body.
+	read(body []byte) (dialect.Call, *llm.Error)
+	// formats are those in which a provider's model can be asked for this
+	// caller, the best first. The caller's own among them means that bytes pass
+	// through.
+	formats(p *upstream.Provider, model string, stream bool) []dialect.Name
+	// codec is of the caller's format, for calls that pass through; nil: none do.
+	codec() dialect.Codec
+	// pass makes what hands a passed-through answer on.
+	pass(ex *exchange, a *attempt) answer
+	// decode reads the body whole; nil for what translate reads itself.
+	decode(ex *exchange) (*llm.Request, error)
+	// translate makes the body for an upstream of another format, and sets up
+	// the attempt to read its answer.
+	translate(ex *exchange, a *attempt, format dialect.Name) ([]byte, error)
 	WriteError(w http.ResponseWriter, err *llm.Error, requestID string)
 }
 
@@ -37,36 +45,83 @@ type answer interface {
 	// appendEnd appends what ends a stream once the attempt is settled; err
 	// says why it is not whole.
 	appendEnd(dst []byte, err *llm.Error) []byte
-	// body gives the caller's body for an unstreamed answer, once settled.
-	body(upstream []byte) []byte
+	// read takes in an unstreamed answer, before it is settled.
+	read(upstream []byte) *llm.Error
+	// body gives the caller's body for it, once settled.
+	body() []byte
 	// contentType gives the caller's for the upstream's, as header values.
 	contentType(upstream []string) []string
+	// ping is what keeps a silent stream open, and after how long a silence; nil:
+	// nothing is sent.
+	ping(*Options) ([]byte, time.Duration)
 }
 
-// passthrough is the face of a caller who speaks the upstream's format: bytes
-// go through as they are.
-type passthrough struct{ dialect.Codec }
+// client is the face of a caller who speaks a provider's format.
+type client struct {
+	dialect.Codec
+	translator dialect.Translator // nil: the format passes through only
+	array      bool               // Gemini: the stream is wanted as a JSON array
+}
 
-func (p passthrough) name() dialect.Name { return p.Name() }
+func (c client) name() dialect.Name { return c.Name() }
 
-func (p passthrough) read(body []byte) (dialect.Codec, dialect.Call, *llm.Error) {
-	call, err := p.Read(body)
+func (c client) read(body []byte) (dialect.Call, *llm.Error) {
+	call, err := c.Read(body)
 	if err != nil {
-		return nil, nil, asError(err)
+		return nil, asError(err)
 	}
-	return p.Codec, call, nil
+	return call, nil
 }
 
-func (p passthrough) answer(ex *exchange, a *attempt) answer {
-	return &sameAnswer{codec: p.Codec, requestID: ex.requestID, hideUsage: a.askedUsage}
+func (c client) formats(p *upstream.Provider, model string, stream bool) []dialect.Name {
+	switch {
+	case p.Endpoint(c.Name(), model, stream) != nil:
+		return []dialect.Name{c.Name()}
+	case c.translator == nil:
+		return nil
+	}
+	return spoken(p, model, stream)
 }
 
-func (passthrough) pingEvery(o *Options) time.Duration { return o.PassthroughPing }
+func (c client) codec() dialect.Codec { return c.Codec }
 
+func (c client) pass(ex *exchange, a *attempt) answer {
+	same := &sameAnswer{codec: c.Codec, requestID: ex.requestID, hideUsage: a.askedUsage}
+	if c.array {
+		return &arrayAnswer{answer: same}
+	}
+	return same
+}
+
+func (c client) decode(ex *exchange) (*llm.Request, error) {
+	return c.translator.DecodeRequest(ex.body.bytes(), dialect.DecodeOptions{Seal: ex.sealer()})
+}
+
+func (c client) translate(ex *exchange, a *attempt, format dialect.Name) ([]byte, error) {
+	content, said, err := ex.translate(a, format, c.translator)
+	if err != nil {
+		return nil, err
+	}
+	store := ex.storing(format)
+	said.encoder = c.translator.NewEncoder(dialect.AnswerOptions{
+		Stream: said.stream, StreamUsage: ex.request.StreamUsage, Model: ex.call.Model(), RequestID: ex.requestID,
+		Now: func() int64 { return time.Now().Unix() }, Seal: ex.sealer(), Request: ex.request, Store: store,
+	})
+	if store {
+		said.keep = ex.keepResponse
+	}
+	if c.array {
+		a.said = &arrayAnswer{answer: said}
+	}
+	return content, nil
+}
+
+// sameAnswer hands on an answer as it is.
 type sameAnswer struct {
 	codec     dialect.Codec
 	requestID string
 	hideUsage bool // the usage chunk was our wish, not the caller's
+	whole     []byte
 }
 
 func (s *sameAnswer) appendEvent(dst []byte, ev sse.Event, mark dialect.Mark) []byte {
@@ -85,107 +140,49 @@ func (s *sameAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
 	return s.codec.AppendErrorEvent(dst, err, s.requestID)
 }
 
-func (s *sameAnswer) body(upstream []byte) []byte { return upstream }
+func (s *sameAnswer) read(upstream []byte) *llm.Error {
+	s.whole = upstream
+	return nil
+}
+
+func (s *sameAnswer) body() []byte { return s.whole }
 
 func (s *sameAnswer) contentType(upstream []string) []string { return upstream }
 
-// portal is the face of the portal's frontend.
-type portal struct{ stream bool }
-
-func (portal) name() dialect.Name { return dialect.PortalChat }
-
-func (p portal) read(body []byte) (dialect.Codec, dialect.Call, *llm.Error) {
-	request, err := portalchat.Decode(body)
-	if err != nil {
-		return nil, nil, asError(err)
-	}
-	encoded, err := openaichat.Chat.EncodeLegacy(request.LLM(p.stream))
-	if err != nil {
-		return nil, nil, asError(err)
-	}
-	call, err := openaichat.Chat.Read(encoded)
-	if err != nil {
-		return nil, nil, asError(err)
-	}
-	return openaichat.Chat, call, nil
+func (s *sameAnswer) ping(o *Options) ([]byte, time.Duration) {
+	return commentPing, o.PassthroughPing
 }
 
-func (portal) WriteError(w http.ResponseWriter, err *llm.Error, requestID string) {
-	portalchat.WriteError(w, err, requestID)
+var commentPing = []byte(sse.Ping)
+
+// arrayAnswer says a stream as the JSON array that Gemini's clients get who do
+// not ask for `alt=sse`.
+type arrayAnswer struct {
+	answer
+	framer  gemini.ArrayFramer
+	scratch []byte
 }
 
-func (p portal) answer(ex *exchange, a *attempt) answer {
-	return &portalAnswer{ex: ex, a: a, stream: p.stream, decoder: openaichat.Chat.NewLegacyDecoder()}
+func (s *arrayAnswer) appendEvent(dst []byte, ev sse.Event, mark dialect.Mark) []byte {
+	s.scratch = s.answer.appendEvent(s.scratch[:0], ev, mark)
+	return s.framer.Append(dst, s.scratch)
 }
 
-func (p portal) pingEvery(o *Options) time.Duration {
-	if !p.stream {
-		return 0
-	}
-	return o.PortalPing
+func (s *arrayAnswer) appendRest(dst, rest []byte) []byte {
+	s.scratch = s.answer.appendRest(s.scratch[:0], rest)
+	return s.framer.Append(dst, s.scratch)
 }
 
-type portalAnswer struct {
-	ex      *exchange
-	a       *attempt
-	stream  bool
-	decoder dialect.AnswerDecoder
-	text    []byte // of an answer that the upstream streamed unasked
+func (s *arrayAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
+	s.scratch = s.answer.appendEnd(s.scratch[:0], err)
+	return s.framer.End(s.framer.Append(dst, s.scratch))
 }
 
-func (p *portalAnswer) appendEvent(dst []byte, ev sse.Event, _ dialect.Mark) []byte {
-	for _, event := range p.decoder.Event(ev) {
-		text, ok := event.(llm.TextDelta)
-		switch {
-		case !ok || text.Text == "":
-		case p.stream:
-			dst = portalchat.AppendChunk(dst, text.Text, p.a.target.model)
-		default:
-			p.text = append(p.text, text.Text...)
-		}
-	}
-	return dst
-}
+func (s *arrayAnswer) body() []byte { return s.framer.End(s.framer.Append(nil, s.answer.body())) }
 
-// appendRest appends nothing: half an event means nothing to another dialect.
-func (p *portalAnswer) appendRest(dst, _ []byte) []byte { return dst }
+func (s *arrayAnswer) contentType([]string) []string { return jsonType }
 
-func (p *portalAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
-	if !p.stream {
-		return portalchat.AppendAnswer(dst, string(p.text), p.outcome(err))
-	}
-	return portalchat.AppendFinal(dst, p.outcome(err))
-}
-
-func (p *portalAnswer) body(upstream []byte) []byte {
-	var text []byte
-	for _, event := range p.decoder.Body(upstream) {
-		if delta, ok := event.(llm.TextDelta); ok {
-			text = append(text, delta.Text...)
-		}
-	}
-	if p.stream { // the upstream answered a streamed call in one piece
-		return portalchat.AppendFinal(portalchat.AppendChunk(nil, string(text), p.a.target.model), p.outcome(nil))
-	}
-	return portalchat.AppendAnswer(nil, string(text), p.outcome(nil))
-}
-
-func (p *portalAnswer) contentType([]string) []string {
-	if p.stream {
-		return streamType
-	}
-	return jsonType
-}
-
-func (p *portalAnswer) outcome(err *llm.Error) portalchat.Outcome {
-	record := p.a.record
-	return portalchat.Outcome{
-		SpecialistID: record.SpecialistID, SpecialistName: record.SpecialistName,
-		Provider: record.Provider, Model: record.Model,
-		InputTokens: record.InputTokens, OutputTokens: record.OutputTokens,
-		Cost: record.Cost, Latency: p.a.latency, Err: err,
-	}
-}
+func (s *arrayAnswer) ping(*Options) ([]byte, time.Duration) { return nil, 0 }
 
 // asError makes any error one a caller may see.
 func asError(err error) *llm.Error {

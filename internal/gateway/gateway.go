@@ -10,15 +10,14 @@ package gateway
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
-	"github.com/financecommander/tollgate/internal/dialect/openaichat"
-	"github.com/financecommander/tollgate/internal/dialect/openairesponses"
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/internal/usage"
@@ -43,8 +42,8 @@ const (
 	DefaultMaxBody = 32 << 20
 	// DefaultDrainTimeout is how long a left call is read on.
 	DefaultDrainTimeout = 30 * time.Second
-	// DefaultPortalPing is what the portal's frontend expects.
-	DefaultPortalPing = 15 * time.Second
+	// DefaultPing is what the portal's frontend expects.
+	DefaultPing = 15 * time.Second
 	// maxAnswer bounds an unstreamed answer, which is held in memory whole.
 	maxAnswer = 64 << 20
 )
@@ -91,12 +90,26 @@ type Options struct {
 	OnDisconnect OnDisconnect
 	// DrainTimeout bounds Drain. Default 30 s.
 	DrainTimeout time.Duration
-	// PortalPing is the silence after which a portal stream gets a comment, so
-	// that nothing on its way takes it for dead. Default 15 s; negative: none.
-	PortalPing time.Duration
-	// PassthroughPing is the same for streams of other dialects, whose bytes are
+	// Ping is the silence after which a stream that the gateway writes itself (the
+	// portal's, a translated one) gets what its dialect has for a ping, so that
+	// nothing on its way takes it for dead. Default 15 s; negative: none.
+	Ping time.Duration
+	// PassthroughPing is the same for streams that pass through, whose bytes are
 	// the upstream's alone by default. Default: none.
 	PassthroughPing time.Duration
+	// DropUnsupported leaves out what an upstream's format cannot say of a call,
+	// and tells the caller so, instead of refusing the call. A caller chooses by
+	// the header X-Tollgate-Unsupported. Default: refuse.
+	DropUnsupported bool
+	// Seal gives the sealer of a caller's provider state. nil: state of one
+	// format is lost on clients of another.
+	Seal func(owner string) dialect.Sealer
+	// Responses keeps answers that callers of the Responses API want kept. nil:
+	// they are not.
+	Responses Responses
+	// Fetch gets media that an upstream takes only as content. nil: such calls
+	// are refused.
+	Fetch Fetch
 	// ForwardHeaders are request headers to pass on to upstreams, besides the
 	// dialects' own. Default: none.
 	ForwardHeaders []string
@@ -108,7 +121,6 @@ type Gateway struct {
 	providers map[string]*upstream.Provider
 	demo      *upstream.Provider // answers for everything when nothing else is configured
 	forward   []string
-	mux       *http.ServeMux
 }
 
 // New makes a Gateway.
@@ -116,7 +128,7 @@ func New(o Options) *Gateway {
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.OnDisconnect = cmp.Or(o.OnDisconnect, Cancel)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, DefaultDrainTimeout)
-	o.PortalPing = cmp.Or(o.PortalPing, DefaultPortalPing)
+	o.Ping = cmp.Or(o.Ping, DefaultPing)
 	if o.Caller == nil {
 		o.Caller = func(r *http.Request) (*identity.Principal, bool) { return identity.FromContext(r.Context()) }
 	}
@@ -132,63 +144,37 @@ func New(o Options) *Gateway {
 	for _, name := range o.ForwardHeaders {
 		g.forward = append(g.forward, http.CanonicalHeaderKey(name))
 	}
-	g.mux = g.routes()
 	return g
 }
 
-// endpoints are the model-spending paths of clients' dialects.
-var endpoints = []struct {
-	path  string
-	codec dialect.Codec
-}{
-	{"/v1/chat/completions", openaichat.Chat},
-	{"/v1/completions", openaichat.Completions},
-	{"/v1/embeddings", openaichat.Embeddings},
-	{"/v1/responses", openairesponses.Codec{}},
+// ServeHTTP implements http.Handler. Paths that are not the gateway's
+// ([Gateway.Serves]) are answered with a 404.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := locate(r)
+	if e.method != "" && e.method != r.Method && !(e.method == http.MethodGet && r.Method == http.MethodHead) {
+		g.wrongMethod(w, e)
+		return
+	}
+	switch e.operation {
+	case opCall:
+		g.serve(w, r, faceOf(e))
+	case opCount:
+		g.count(w, r, e)
+	case opListModels:
+		g.listModels(w, r, e)
+	case opGetModel:
+		g.getModel(w, r, e)
+	case opStored, opStoredItems:
+		g.serveStored(w, r, e)
+	default:
+		errorWriter(e.format).WriteError(w, &llm.Error{Cause: llm.CauseNotFound, Message: "there is no such path"}, newRequestID())
+	}
 }
 
-// SpendingPaths are the paths whose calls cost money, for limits.
-func SpendingPaths() []string {
-	paths := make([]string, 0, len(endpoints)+2)
-	for _, e := range endpoints {
-		paths = append(paths, e.path)
-	}
-	return append(paths, "/chat/send", "/chat/send/", "/chat/stream", "/chat/stream/")
+// wrongMethod answers a path that exists, asked with another method.
+func (g *Gateway) wrongMethod(w http.ResponseWriter, e endpoint) {
+	w.Header().Set("Allow", e.method)
+	errorWriter(e.format).WriteError(w, &llm.Error{
+		Cause: llm.CauseMethodNotAllowed, Message: fmt.Sprintf("this path takes %s only", e.method),
+	}, newRequestID())
 }
-
-func (g *Gateway) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	for _, e := range endpoints {
-		mux.HandleFunc("POST "+e.path, func(w http.ResponseWriter, r *http.Request) {
-			g.serve(w, r, passthrough{e.codec})
-		})
-		mux.HandleFunc(e.path, g.wrongMethod("POST"))
-	}
-	for _, stream := range []bool{false, true} {
-		path := map[bool]string{false: "/chat/send", true: "/chat/stream"}[stream]
-		for _, p := range []string{path, path + "/{$}"} {
-			mux.HandleFunc("POST "+p, func(w http.ResponseWriter, r *http.Request) {
-				g.serve(w, r, portal{stream: stream})
-			})
-			mux.HandleFunc(p, g.wrongMethod("POST"))
-		}
-	}
-	mux.HandleFunc("GET /v1/models", g.listModels)
-	mux.HandleFunc("GET /v1/models/{id...}", g.getModel)
-	mux.HandleFunc("/v1/models", g.wrongMethod("GET"))
-	mux.HandleFunc("/v1/models/{id...}", g.wrongMethod("GET"))
-	mux.HandleFunc("/v1/", g.unknownPath)
-	return mux
-}
-
-// Serves says whether the request's path is one of the gateway's.
-func (g *Gateway) Serves(r *http.Request) bool {
-	switch r.URL.Path {
-	case "/chat/send", "/chat/send/", "/chat/stream", "/chat/stream/":
-		return true
-	}
-	return strings.HasPrefix(r.URL.Path, "/v1/")
-}
-
-// ServeHTTP implements http.Handler.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }

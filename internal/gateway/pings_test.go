@@ -119,7 +119,7 @@ func watchStream(t *testing.T, path string, s scripted, configure func(*gateway.
 }
 
 // A portal stream that is silent for 15 s says so, until its end.
-func TestPortalPings(t *testing.T) {
+func TestPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := upstreamtest.ChatEvents(true, "Hello", ", ", "world")
 		view, l := watchStream(t, "/chat/stream", scripted{answer: func(w *io.PipeWriter) {
@@ -189,7 +189,7 @@ func TestPingsOfOthers(t *testing.T) {
 		"OpenAI's, by default": {"/v1/chat/completions", nil, 0},
 		"OpenAI's, configured": {"/v1/chat/completions", func(o *gateway.Options) { o.PassthroughPing = 10 * time.Second }, 2 * len(events)},
 		"portal's":             {"/chat/stream", nil, 13}, // role, finish and usage say nothing to it
-		"portal's, off":        {"/chat/stream", func(o *gateway.Options) { o.PortalPing = -1 }, 0},
+		"portal's, off":        {"/chat/stream", func(o *gateway.Options) { o.Ping = -1 }, 0},
 		"no stream":            {"/chat/send", nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

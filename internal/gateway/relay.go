@@ -26,13 +26,15 @@ func (ex *exchange) relayWhole(a *attempt, resp *http.Response) *llm.Error {
 	if err := a.meter.Reading().Err; err != nil {
 		return err
 	}
+	if err := a.said.read(body.bytes()); err != nil {
+		return err
+	}
 	if ex.r.Context().Err() != nil {
 		return clientGone(ex.r)
 	}
 	ex.settle(a, nil)
-	said := ex.face.answer(ex, a)
-	content := said.body(body.bytes())
-	ex.returnHeader(a, resp, said)
+	content := a.said.body()
+	ex.returnHeader(a, resp)
 	ex.w.Header()["Content-Length"] = []string{strconv.Itoa(len(content))}
 	ex.committed = true
 	ex.w.WriteHeader(http.StatusOK)

@@ -25,9 +25,9 @@ type route struct {
 // target is one place a call may go to.
 type target struct {
 	provider *upstream.Provider
-	model    string // as the provider names it
-	endpoint *url.URL
-	withKey  bool
+	model    string         // as the provider names it
+	formats  []dialect.Name // to speak with it, the best first; never empty
+	baseURL  string         // a specialist's own; "": the provider's
 	price    *pricing.Model // nil: not known
 	counts   *metrics.Call
 }
@@ -59,7 +59,7 @@ func (ex *exchange) resolve() *llm.Error {
 			Message: fmt.Sprintf("the model %q does not exist or you may not use it; GET /v1/models lists what you may use", shorten(ex.call.Model())),
 		}
 	}
-	t, err := ex.g.target(provider, model, nil, ex.codec.Name())
+	t, err := ex.target(provider, model, nil)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (ex *exchange) resolveSpecialist(s *specialist.Specialist) *llm.Error {
 			missing = to.Provider
 			continue
 		}
-		t, err := ex.g.target(provider, to.Model, s, ex.codec.Name())
+		t, err := ex.target(provider, to.Model, s)
 		if err != nil {
 			refused = err
 			continue
@@ -159,17 +159,23 @@ func (g *Gateway) mayUse(p *identity.Principal, name string, others ...string) b
 	return p == nil || p.MayUse(name) || slices.ContainsFunc(others, p.MayUse)
 }
 
-// target puts a target together. It refuses where the provider does not speak
-// the call's wire format.
-func (g *Gateway) target(p *upstream.Provider, model string, s *specialist.Specialist, format dialect.Name) (target, *llm.Error) {
-	t := target{provider: p, model: model, endpoint: p.Endpoint(format, model, false), withKey: true}
+// target puts a target together. It refuses where the provider speaks no format
+// that the call can be said in.
+func (ex *exchange) target(p *upstream.Provider, model string, s *specialist.Specialist) (target, *llm.Error) {
+	t := target{provider: p, model: model, formats: ex.face.formats(p, model, ex.call.Stream())}
+	if len(t.formats) == 0 {
+		return target{}, &llm.Error{
+			Cause: llm.CauseInvalidRequest, Param: "model",
+			Message: fmt.Sprintf("the provider %q does not answer %s calls", p.Name, ex.face.name()),
+		}
+	}
 	labels := metrics.Labels{Provider: p.Name, Model: metrics.Other}
-	if price, ok := g.Prices.Lookup(p.Name, model); ok {
+	if price, ok := ex.g.Prices.Lookup(p.PriceName(model), p.ModelID(model)); ok {
 		t.price, labels.Model = price, price.Name
 	}
 	if s != nil {
 		labels.Model, labels.Specialist = model, s.ID // configured names
-		if err := t.specialize(s, format); err != nil {
+		if err := t.specialize(s); err != nil {
 			return target{}, err
 		}
 	} else if slices.Contains(p.Models(), model) {
@@ -178,18 +184,12 @@ func (g *Gateway) target(p *upstream.Provider, model string, s *specialist.Speci
 	if p.Demo() {
 		labels.Model = upstream.DemoName
 	}
-	if t.endpoint == nil {
-		return target{}, &llm.Error{
-			Cause: llm.CauseInvalidRequest, Param: "model",
-			Message: fmt.Sprintf("the provider %q does not answer %s calls", p.Name, format),
-		}
-	}
 	t.counts = metrics.For(labels)
 	return t, nil
 }
 
 // specialize applies what a specialist says of price and place.
-func (t *target) specialize(s *specialist.Specialist, format dialect.Name) *llm.Error {
+func (t *target) specialize(s *specialist.Specialist) *llm.Error {
 	if s.Pricing != nil && t.model == s.Model {
 		price, err := pricing.NewModel(s.Pricing.InputPer1M.String(), s.Pricing.OutputPer1M.String())
 		if err != nil {
@@ -198,13 +198,21 @@ func (t *target) specialize(s *specialist.Specialist, format dialect.Name) *llm.
 		t.price = price
 	}
 	if s.BaseURL != "" && t.provider.Name == s.Provider && t.model == s.Model {
-		endpoint, sameHost, err := t.provider.Rebase(format, t.model, false, s.BaseURL)
-		if err != nil {
+		t.baseURL = s.BaseURL
+		if _, _, err := t.endpoint(t.formats[0], false); err != nil {
 			return &llm.Error{Cause: llm.CauseInternal, Message: fmt.Sprintf("the specialist %q has a base_url that cannot be used", s.ID), Err: err}
 		}
-		t.endpoint, t.withKey = endpoint, sameHost
 	}
 	return nil
+}
+
+// endpoint is where the target takes a format, and whether the provider's key
+// may go there.
+func (t *target) endpoint(format dialect.Name, stream bool) (at *url.URL, withKey bool, err error) {
+	if t.baseURL != "" {
+		return t.provider.Rebase(format, t.model, stream, t.baseURL)
+	}
+	return t.provider.Endpoint(format, t.model, stream), true, nil
 }
 
 // shorten keeps what a caller sent from filling an error message.

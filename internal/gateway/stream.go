@@ -63,7 +63,10 @@ func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
 		rc: http.NewResponseController(ex.w),
 	}
 	defer s.free()
-	s.pings.start(ex.face.pingEvery(&ex.g.Options), s.ping)
+	ping, every := a.said.ping(&ex.g.Options)
+	if len(ping) > 0 {
+		s.pings.start(every, func() { _ = s.send(ping) }) // who has left is met by the next write
+	}
 	defer s.pings.stop()
 	for {
 		_, failure := s.scanner.Fill(resp.Body)
@@ -125,7 +128,8 @@ func (s *stream) write() {
 	s.out = s.out[:0]
 }
 
-// send writes to the caller at once.
+// send writes to the caller at once. Pings may go out before anything else: the
+// upstream has answered, so the caller's 200 may go with one.
 func (s *stream) send(p []byte) error {
 	s.commit()
 	if _, err := s.ex.w.Write(p); err != nil {
@@ -134,16 +138,12 @@ func (s *stream) send(p []byte) error {
 	return s.rc.Flush()
 }
 
-// ping keeps a silent stream's connection open. The upstream has answered, so
-// the caller's 200 may go out with it.
-func (s *stream) ping() { _ = s.send([]byte(": ping\n\n")) } // who has left is met by the next write
-
 func (s *stream) commit() {
 	if s.ex.committed {
 		return
 	}
 	s.ex.committed = true
-	s.ex.returnHeader(s.a, s.resp, s.said)
+	s.ex.returnHeader(s.a, s.resp)
 	// nginx in front of us would gather the stream otherwise.
 	s.ex.w.Header()["X-Accel-Buffering"] = noGather
 	s.ex.w.WriteHeader(http.StatusOK)

@@ -1,0 +1,46 @@
+package portalchat
+
+import (
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// Call is a chat request as the gateway looks at it.
+type Call struct {
+	*Request
+	Streaming bool
+}
+
+var _ dialect.Call = Call{}
+
+// Model implements [dialect.Call]: the specialist's id.
+func (c Call) Model() string { return c.SpecialistID }
+
+// Stream implements [dialect.Call].
+func (c Call) Stream() bool { return c.Streaming }
+
+// UsageWanted implements [dialect.Call]. The last chunk always tells usage.
+func (c Call) UsageWanted() bool { return true }
+
+// MaxTokens implements [dialect.Call]. The frontend sets no limit.
+func (c Call) MaxTokens() int64 { return 0 }
+
+// Patch implements [dialect.Call]. The format never passes through.
+func (c Call) Patch(dialect.Edits) ([]byte, error) {
+	return nil, &llm.Error{Cause: llm.CauseInternal, Message: "the portal's format cannot be sent to a provider"}
+}
+
+// AppendText implements [dialect.Call].
+func (c Call) AppendText(dst []byte, limit int) []byte {
+	add := func(text string) {
+		if room := limit - len(dst); room > 0 {
+			dst = append(dst, text[:min(len(text), room)]...)
+			dst = append(dst, '\n')
+		}
+	}
+	for _, turn := range c.History {
+		add(turn.Content)
+	}
+	add(c.Message)
+	return dst
+}
