@@ -24,17 +24,25 @@ const (
 
 // A request is what a client sends: the bytes of one HTTP/1.1 request.
 func request(host, token string, size int, stream bool) []byte {
+	return requestTo("/v1/chat/completions", "", host, token, size, stream)
+}
+
+// anthropicRequest is the same of a client that speaks Anthropic's format.
+func anthropicRequest(host, token string, size int, stream bool) []byte {
+	return requestTo("/v1/messages", `,"max_tokens":1000`, host, token, size, stream)
+}
+
+func requestTo(path, more, host, token string, size int, stream bool) []byte {
 	const frame = `{"model":"` + specialistID + `","messages":[{"role":"user","content":"%s"}]%s}`
-	more := ""
 	if stream {
-		more = `,"stream":true`
+		more += `,"stream":true`
 	}
 	text := strings.Repeat("What moved the quarter's margin, and why? ", size/40+1)
 	text = text[:max(0, size-len(frame)-len(more)+4)]
 	body := fmt.Sprintf(frame, text, more)
-	return fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nAccept: application/json\r\nUser-Agent: tollgate-bench\r\nContent-Length: %d\r\n\r\n%s",
-		host, token, len(body), body)
+		path, host, token, len(body), body)
 }
 
 // An answer is what the mock provider sends, ready for the wire: a first write, then one write per pause.
@@ -72,6 +80,14 @@ func streamAnswer(n int, pause time.Duration) *answer {
 		pause: pause, plain: streamWrites(n, pause, false), usage: streamWrites(n, pause, true),
 		expect: expectation{lines: 2 * (n + 1), ending: "data: [DONE]\n\n"},
 	}
+}
+
+// anthropicExpectation is what a client of Anthropic's format must receive for a
+// streamAnswer of n events: each in its three lines, the frame of message and
+// block around them.
+func anthropicExpectation(n int) expectation {
+	const frame = 5 // message_start, content_block_start and _stop, message_delta, message_stop
+	return expectation{lines: 3 * (n - 2 + frame), ending: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"}
 }
 
 func streamWrites(n int, pause time.Duration, usage bool) [][]byte {

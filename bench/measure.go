@@ -151,6 +151,9 @@ func (b *bench) subjects(ctx context.Context, s scenario) (subjects []subject, s
 	if s.measure == addedLatency {
 		subjects = append(subjects, subject{name: "direct", load: prepare(b.upstream.addr(), "none")})
 	}
+	if s.translated {
+		return b.translating(ctx, s, dir, stop, subjects)
+	}
 	plain := []string{"UPSTREAM=" + b.upstream.addr()}
 	caddy, err := startGateway(ctx, "caddy", b.core, b.binary, "bench/Caddyfile", dir, plain)
 	if err != nil {
@@ -165,20 +168,58 @@ func (b *bench) subjects(ctx context.Context, s scenario) (subjects []subject, s
 		return append(subjects, subject{name: "tollgate", gateway: again, load: prepare(again.addr, "none")}), stop, nil
 	}
 
-	tollgate, err := startGateway(ctx, "tollgate", b.core, b.binary, "Caddyfile", dir, []string{
-		"DATABASE_URL=" + b.database, "REDIS_URL=" + b.redis, "DATA_DIR=" + filepath.Join(dir, "data"),
+	tollgate, token, err := b.startTollgate(ctx, "tollgate", dir)
+	if tollgate != nil {
+		subjects = append(subjects, subject{name: "tollgate", gateway: tollgate, metered: true})
+	}
+	if err != nil {
+		return subjects, stop, err
+	}
+	subjects[len(subjects)-1].load = prepare(tollgate.addr, token)
+	return subjects, stop, nil
+}
+
+// startTollgate starts the gateway with everything on and signs in. The gateway
+// is to be stopped also after an error, if there is one.
+func (b *bench) startTollgate(ctx context.Context, name, dir string) (g *gateway, token string, err error) {
+	g, err = startGateway(ctx, name, b.core, b.binary, "Caddyfile", dir, []string{
+		"DATABASE_URL=" + b.database, "REDIS_URL=" + b.redis, "DATA_DIR=" + filepath.Join(dir, name, "data"),
 		"RATE_LIMIT=1000000000/h", "JWT_SECRET=bench-only-secret-bench-only-secret-bench-only-secret",
 		"OPENAI_BASE_URL=http://" + b.upstream.addr() + "/v1", "OPENAI_API_KEY=" + upstreamKey,
 	})
 	if err != nil {
+		return nil, "", err
+	}
+	if token, err = login(ctx, g.addr); err != nil {
+		return g, "", fmt.Errorf("%w; the log of %s ends with:\n%s", err, name, g.logTail())
+	}
+	return g, token, nil
+}
+
+// translating starts two gateways: one passes the answer through, in the column
+// of Caddy, and one translates it.
+func (b *bench) translating(ctx context.Context, s scenario, dir string, stop func(), subjects []subject) ([]subject, func(), error) {
+	passing, token, err := b.startTollgate(ctx, "passing", dir)
+	if passing != nil {
+		subjects = append(subjects, subject{name: "caddy", gateway: passing, metered: true})
+	}
+	if err != nil {
 		return subjects, stop, err
 	}
-	subjects = append(subjects, subject{name: "tollgate", gateway: tollgate, metered: true})
-	token, err := login(ctx, tollgate.addr)
-	if err != nil {
-		return subjects, stop, fmt.Errorf("%w; the log of tollgate ends with:\n%s", err, tollgate.logTail())
+	l := s.load
+	l.addr, l.request, l.expect = passing.addr, request(passing.addr, token, s.size, s.stream), s.answer.expect
+	subjects[0].load = l
+
+	translating, token, err := b.startTollgate(ctx, "translating", dir)
+	if translating != nil {
+		subjects = append(subjects, subject{name: "tollgate", gateway: translating, metered: true})
 	}
-	subjects[len(subjects)-1].load = prepare(tollgate.addr, token)
+	if err != nil {
+		return subjects, stop, err
+	}
+	l.addr, l.request = translating.addr, anthropicRequest(translating.addr, token, s.size, s.stream)
+	l.expect = anthropicExpectation(s.units)
+	subjects[1].load = l
 	return subjects, stop, nil
 }
 

@@ -15,6 +15,9 @@ type scenario struct {
 	stream  bool // what the request asks for
 	load    load // address, request and expectation are filled in for each gateway
 	units   int  // what the CPU time of one call is divided by: the events of a stream
+	// translated: Tollgate translates for a client of another dialect, and stands
+	// in the place of Caddy as well, passing the same answer through.
+	translated bool
 }
 
 type kind int
@@ -47,6 +50,10 @@ func scenarios() []scenario {
 		{
 			name: "burst", title: "stream, 100 events at once: CPU per event", bar: 1.2, units: 100,
 			answer: streamAnswer(100, 0), size: 1 << 10, stream: true, load: load{calls: 6000, connections: 8},
+		},
+		{
+			name: "translated", title: "the burst translated (Anthropic's client), beside passed through: CPU per event", bar: 2.0, units: 100,
+			answer: streamAnswer(100, 0), size: 1 << 10, stream: true, load: load{calls: 6000, connections: 8}, translated: true,
 		},
 		{
 			name: "paced", title: "stream, events 20 ms apart, 500 at a time: CPU per event", bar: 1.0, units: pacedEvents,
