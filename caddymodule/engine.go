@@ -300,6 +300,9 @@ func (e *engine) close() {
 	if e.specialists != nil {
 		e.specialists.Stop()
 	}
+	if e.responses != nil {
+		e.responses.Stop()
+	}
 	for _, p := range e.providers {
 		if transport, ok := p.Transport.(roundTripper); ok {
 			transport.closeIdle()

@@ -41,6 +41,7 @@ func (e *engine) start(ctx caddy.Context, migrate bool) error {
 	if err := e.ledger.start(); err != nil {
 		return err
 	}
+	e.responses.Start()
 	close(e.started)
 	return nil
 }

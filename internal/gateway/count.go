@@ -37,7 +37,7 @@ func (g *Gateway) count(w http.ResponseWriter, r *http.Request, e endpoint) {
 	codec := counter(e.format, e.model)
 	ex := &exchange{g: g, w: w, r: r, face: counting{e.format}, requestID: newRequestID(), start: time.Now()}
 	defer func() { ex.body.free() }()
-	w.Header()["X-Request-Id"] = []string{ex.requestID}
+	ex.nameCall()
 	answer, source, err := ex.count(codec, e.model)
 	if err != nil {
 		if err.Cause == llm.CauseClientGone {

@@ -48,9 +48,19 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f face) {
 	ex := &exchange{g: g, w: w, r: r, face: f, requestID: newRequestID(), start: time.Now()}
 	defer func() { ex.body.free() }()
 	defer ex.recover() // may still read the body
-	w.Header()["X-Request-Id"] = []string{ex.requestID}
+	ex.nameCall()
 	if err := ex.run(); err != nil {
 		ex.refuse(err)
+	}
+}
+
+// nameCall tells the caller the call's id, where its SDK looks for it.
+func (ex *exchange) nameCall() {
+	id := []string{ex.requestID}
+	ex.w.Header()["X-Request-Id"] = id
+	switch ex.face.name() {
+	case dialect.AnthropicMessages, dialect.AnthropicCount:
+		ex.w.Header()["Request-Id"] = id
 	}
 }
 
