@@ -31,10 +31,13 @@ func authHeader(style Auth, key secret.Secret) http.Header {
 	}
 }
 
+// Auths are the ways that a configuration can name.
+var Auths = []Auth{AuthBearer, AuthAPIKey, AuthGoogKey, AuthAzureKey, AuthNone}
+
 // Authorize puts the provider's own headers, which may be secret too, and the
 // next key into a request's headers. A request to another host gets neither.
 // Where a token must be fetched first, ctx bounds that.
-func (p *Provider) Authorize(_ context.Context, h http.Header, withKey bool) error {
+func (p *Provider) Authorize(ctx context.Context, h http.Header, withKey bool) error {
 	if p.version != nil && h["Anthropic-Version"] == nil {
 		h["Anthropic-Version"] = p.version
 	}
@@ -42,6 +45,14 @@ func (p *Provider) Authorize(_ context.Context, h http.Header, withKey bool) err
 		return nil
 	}
 	maps.Copy(h, p.headers)
+	if p.preset.tokens != nil {
+		token, err := p.preset.tokens.get(ctx)
+		if err != nil {
+			return err
+		}
+		h["Authorization"] = []string{"Bearer " + token}
+		return nil
+	}
 	if len(p.auth) == 0 {
 		return nil
 	}

@@ -41,13 +41,11 @@ func NewDemo() *Provider {
 		preset: Preset{
 			Auth: AuthNone, KeyOptional: true,
 			Formats:   []dialect.Name{dialect.OpenAIChat},
-			Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings),
+			Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings),
 		},
-		endpoints: map[dialect.Name]paths{},
+		prices: DemoName,
 	}
-	for format := range p.preset.Endpoints {
-		p.endpoints[format], _ = p.pathsAt(base, format)
-	}
+	p.setEndpoints()
 	return p
 }
 

@@ -64,8 +64,16 @@ func (p *Provider) pathsAt(base *url.URL, format dialect.Name) (paths, bool) {
 	return found, true
 }
 
+// setEndpoints makes the endpoints below the provider's own base URL.
+func (p *Provider) setEndpoints() {
+	p.endpoints = make(map[dialect.Name]paths, len(p.preset.Endpoints))
+	for format := range p.preset.Endpoints {
+		p.endpoints[format], _ = p.pathsAt(p.base, format)
+	}
+}
+
 func (p *Provider) at(found paths, format dialect.Name, model string, stream bool) *url.URL {
-	if p.preset.has != nil && !p.preset.has(format, model) {
+	if p.preset.vertex && !vertexHas(format, model) {
 		return nil
 	}
 	e := found.whole
@@ -131,22 +139,30 @@ func baseURL(raw string, preset Preset) (*url.URL, error) {
 const maxSegment = 256
 
 // pathSegment gives a model's name if it may stand in a path, else "". Names
-// come from callers and must not be able to lead anywhere else, so only letters
-// that mean nothing in a URL are let through.
+// come from callers and must not be able to lead anywhere else.
 func pathSegment(model string) string {
-	if model == "" || len(model) > maxSegment || strings.Contains(model, "..") || model == "." {
-		return ""
+	if isSegment(model, ".@") {
+		return model
 	}
-	for i := range len(model) {
-		c := model[i]
+	return ""
+}
+
+// isSegment says whether a name can be one segment of a path as it is: letters,
+// digits, `-`, `_` and the others given, none of which means anything in a URL.
+func isSegment(name, others string) bool {
+	if name == "" || len(name) > maxSegment || strings.Contains(name, "..") || name == "." {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '-', c == '_', c == '.', c == '@':
+		case c == '-', c == '_', strings.IndexByte(others, c) >= 0:
 		default:
-			return ""
+			return false
 		}
 	}
-	return model
+	return true
 }
 
 // geminiResource is a model's resource name in the Gemini API: `models/x`, or

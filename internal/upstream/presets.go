@@ -32,12 +32,19 @@ type Preset struct {
 	// inPath gives a model's name as it stands in a path; "" for one that
 	// cannot. Default: [pathSegment].
 	inPath func(model string) string
-	// has says whether a model can be asked in a format, where that is not the
-	// same for all models.
-	has func(format dialect.Name, model string) bool
-	// priceOf is Prices, where that is not the same for all models.
-	priceOf func(model string) string
+	// unknown: nothing but the formats' usual paths is known of it.
+	unknown bool
+	// vertex: Google's cloud, where models of two makers have two formats.
+	vertex bool
+	// prepare fits the preset to a configuration. The preset is the provider's
+	// own, its maps are not.
+	prepare func(*Preset, *Config) error
+	// tokens are where Authorize gets a bearer token; nil: it has keys.
+	tokens *tokens
 }
+
+// anthropicVersion is the version of the API whose bodies are written here.
+const anthropicVersion = "2023-06-01"
 
 // Presets are the providers known by name. The source of every path is the
 // provider's own API reference.
@@ -46,16 +53,21 @@ var Presets = map[string]Preset{
 	"openai": {
 		BaseURL: "https://api.openai.com/v1", BaseSuffix: "/v1", MaxTokensField: "max_completion_tokens",
 		Formats:   []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
-		Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses, dialect.OpenAICount),
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses, dialect.OpenAICount),
+	},
+	// https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+	"azure": {
+		BaseTrim: []string{"/v1", "/openai"}, Auth: AuthAzureKey, MaxTokensField: "max_completion_tokens", Prices: "openai",
+		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
+		Endpoints: below("/openai/v1",
+			dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
+		prepare: prepareAzure,
 	},
 	// https://docs.claude.com/en/api/messages
 	"anthropic": {
-		BaseURL: "https://api.anthropic.com", BaseTrim: []string{"/v1"}, Auth: AuthAPIKey, Version: "2023-06-01",
-		Formats: []dialect.Name{dialect.AnthropicMessages},
-		Endpoints: map[dialect.Name]string{
-			dialect.AnthropicMessages: "/v1/messages",
-			dialect.AnthropicCount:    "/v1/messages/count_tokens",
-		},
+		BaseURL: "https://api.anthropic.com", BaseTrim: []string{"/v1"}, Auth: AuthAPIKey, Version: anthropicVersion,
+		Formats:   []dialect.Name{dialect.AnthropicMessages},
+		Endpoints: below("/v1", dialect.AnthropicMessages, dialect.AnthropicCount),
 	},
 	// https://ai.google.dev/api/generate-content
 	"gemini": {
@@ -70,44 +82,108 @@ var Presets = map[string]Preset{
 		Streams: map[dialect.Name]string{dialect.Gemini: "/v1beta/{model}:streamGenerateContent?alt=sse"},
 		inPath:  geminiResource,
 	},
+	// https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
+	// https://docs.claude.com/en/api/claude-on-vertex-ai
+	"vertex": {
+		Formats: []dialect.Name{dialect.Gemini, dialect.AnthropicMessages},
+		Endpoints: map[dialect.Name]string{
+			dialect.Gemini:            vertexModels + "google/models/{model}:generateContent",
+			dialect.GeminiCount:       vertexModels + "google/models/{model}:countTokens",
+			dialect.AnthropicMessages: vertexModels + "anthropic/models/{model}:rawPredict",
+		},
+		Streams: map[dialect.Name]string{
+			dialect.Gemini:            vertexModels + "google/models/{model}:streamGenerateContent?alt=sse",
+			dialect.AnthropicMessages: vertexModels + "anthropic/models/{model}:streamRawPredict",
+		},
+		vertex: true, inPath: vertexModel, prepare: prepareVertex,
+	},
 	// https://docs.x.ai/docs/api-reference
 	"xai": {
 		BaseURL: "https://api.x.ai/v1", BaseSuffix: "/v1",
 		Formats:   []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
-		Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
 	},
 	// https://console.groq.com/docs/openai
 	"groq": {
 		BaseURL: "https://api.groq.com/openai/v1", BaseSuffix: "/openai/v1", MaxTokensField: "max_completion_tokens",
 		Formats:   []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
-		Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAIResponses),
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAIResponses),
 	},
 	// https://api-docs.deepseek.com
 	"deepseek": {
-		BaseURL: "https://api.deepseek.com", BaseTrim: []string{"/v1", "/beta"},
-		Formats: []dialect.Name{dialect.OpenAIChat},
+		BaseURL: "https://api.deepseek.com", BaseTrim: []string{"/v1", "/beta", "/anthropic"},
+		Formats: []dialect.Name{dialect.OpenAIChat, dialect.AnthropicMessages},
 		Endpoints: map[dialect.Name]string{
 			dialect.OpenAIChat:        "/chat/completions",
 			dialect.OpenAICompletions: "/beta/completions",
+			dialect.OpenAIResponses:   "/responses",
+			dialect.AnthropicMessages: "/anthropic/v1/messages",
 		},
 	},
 	// https://docs.mistral.ai/api: streams end with usage unasked.
 	"mistral": {
 		BaseURL: "https://api.mistral.ai/v1", BaseSuffix: "/v1", NoStreamOptions: true,
 		Formats:   []dialect.Name{dialect.OpenAIChat},
-		Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAIEmbeddings),
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAIEmbeddings),
 	},
-	// https://openrouter.ai/docs/api-reference
+	// https://platform.kimi.ai/docs/api/chat
+	"moonshot": {
+		BaseURL: "https://api.moonshot.ai/v1", BaseSuffix: "/v1",
+		Formats:   []dialect.Name{dialect.OpenAIChat},
+		Endpoints: usual(dialect.OpenAIChat),
+	},
+	// https://inference-docs.cerebras.ai/api-reference/chat-completions
+	"cerebras": {
+		BaseURL: "https://api.cerebras.ai/v1", BaseSuffix: "/v1", MaxTokensField: "max_completion_tokens",
+		Formats:   []dialect.Name{dialect.OpenAIChat},
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions),
+	},
+	// https://www.alibabacloud.com/help/en/model-studio/compatibility-of-openai-with-dashscope
+	"alibaba": {
+		BaseURL: "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", BaseSuffix: "/compatible-mode/v1", CacheMarks: true,
+		Formats:   []dialect.Name{dialect.OpenAIChat},
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAIEmbeddings),
+	},
+	// https://docs.z.ai/api-reference/llm/chat-completion
+	"zai": {
+		BaseURL: "https://api.z.ai/api/paas/v4", BaseSuffix: "/api/paas/v4",
+		Formats:   []dialect.Name{dialect.OpenAIChat},
+		Endpoints: usual(dialect.OpenAIChat),
+	},
+	// https://docs.perplexity.ai/docs/sonar/openai-compatibility: every event of
+	// a stream has usage, asked for or not.
+	"perplexity": {
+		BaseURL: "https://api.perplexity.ai", NoStreamOptions: true,
+		Formats:   []dialect.Name{dialect.OpenAIChat},
+		Endpoints: usual(dialect.OpenAIChat),
+	},
+	// https://huggingface.co/docs/inference-providers
+	"huggingface": {
+		BaseURL: "https://router.huggingface.co/v1", BaseSuffix: "/v1",
+		Formats:   []dialect.Name{dialect.OpenAIChat},
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAIResponses),
+	},
+	// https://openrouter.ai/docs/api/api-reference
 	"openrouter": {
 		BaseURL: "https://openrouter.ai/api/v1", BaseSuffix: "/api/v1", CacheMarks: true,
-		Formats:   []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
-		Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
+		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses, dialect.AnthropicMessages},
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses,
+			dialect.AnthropicMessages),
 	},
 	// https://docs.ollama.com/api/openai-compatibility
+	// https://docs.ollama.com/api/anthropic-compatibility
 	"ollama": {
 		BaseURL: "http://127.0.0.1:11434/v1", BaseSuffix: "/v1", KeyOptional: true,
-		Formats:   []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
-		Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
+		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses, dialect.AnthropicMessages},
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses,
+			dialect.AnthropicMessages),
+	},
+	// https://lmstudio.ai/docs/developer/rest
+	"lmstudio": {
+		BaseURL: "http://127.0.0.1:1234/v1", BaseSuffix: "/v1", KeyOptional: true,
+		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses, dialect.AnthropicMessages},
+		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses,
+			dialect.AnthropicMessages),
 	},
 }
 
@@ -115,26 +191,8 @@ var Presets = map[string]Preset{
 // OpenAI's formats, of which chat is the one that all such servers have.
 var anyServer = Preset{
 	Formats:   []dialect.Name{dialect.OpenAIChat},
-	Endpoints: openAI(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
-}
-
-// usualPaths are where servers take a format, below a base URL that ends in the
-// version.
-var usualPaths = map[dialect.Name]string{
-	dialect.OpenAIChat:        "/chat/completions",
-	dialect.OpenAICompletions: "/completions",
-	dialect.OpenAIEmbeddings:  "/embeddings",
-	dialect.OpenAIResponses:   "/responses",
-	dialect.OpenAICount:       "/responses/input_tokens",
-	dialect.AnthropicMessages: "/messages",
-	dialect.AnthropicCount:    "/messages/count_tokens",
-	dialect.Gemini:            "/models/{model}:generateContent",
-}
-
-func openAI(names ...dialect.Name) map[dialect.Name]string {
-	spoken := make(map[dialect.Name]string, len(names))
-	for _, name := range names {
-		spoken[name] = usualPaths[name]
-	}
-	return spoken
+	Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
+	// For who says that it speaks these, too.
+	Streams: map[dialect.Name]string{dialect.Gemini: "/{model}:streamGenerateContent?alt=sse"},
+	inPath:  geminiResource, Version: anthropicVersion, unknown: true,
 }

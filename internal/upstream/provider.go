@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -42,16 +43,30 @@ func (t Timeouts) withDefaults() Timeouts {
 }
 
 // Config describes a provider. Name is required; for the names in [Presets]
-// everything else has a default.
+// nearly everything else has a default.
 type Config struct {
 	Name     string
 	Preset   string          // whose defaults to take; default: Name
 	BaseURL  string          // as the provider's own SDK takes it; default: the preset's
 	Keys     []secret.Secret // used in turn
+	Auth     Auth            // how keys are sent; default: the preset's
 	Headers  http.Header     // sent with every request, e.g. OpenAI-Organization
 	Timeouts Timeouts
+	// Formats, if not empty, are the only ones in which models are asked, the
+	// best one for translation first; default: the preset's.
+	Formats []dialect.Name
 	// Models, if not empty, are the only models that may be asked for.
 	Models []string
+	// Deployments are the provider's own names of models, where they differ.
+	Deployments map[string]string
+	// APIVersion is that of Azure's API; default: none, the undated one.
+	APIVersion string
+	// Project and Location are where Vertex AI is asked; default: the
+	// credentials' project and [DefaultLocation].
+	Project, Location string
+	// Credentials are a service account's key, as JSON; default: what Google's
+	// own libraries find.
+	Credentials secret.Secret
 	// Transport carries the requests. It must not decompress, redirect or add
 	// headers of its own.
 	Transport http.RoundTripper
@@ -65,35 +80,42 @@ type Provider struct {
 	AskUsage       bool   // understands stream_options.include_usage
 	Transport      http.RoundTripper
 
-	base      *url.URL
-	endpoints map[dialect.Name]paths
-	preset    Preset
-	auth      []http.Header // one per key: the header that carries it
-	headers   http.Header
-	version   []string // of Anthropic's API; nil: not said
-	models    map[string]bool
-	turn      atomic.Uint64
+	base        *url.URL
+	endpoints   map[dialect.Name]paths
+	preset      Preset
+	prices      string        // the name in the price table
+	auth        []http.Header // one per key: the header that carries it
+	headers     http.Header
+	version     []string // of Anthropic's API; nil: not said
+	models      map[string]bool
+	deployments map[string]string
+	turn        atomic.Uint64
 }
 
 // New checks a provider's configuration. Its errors name what to mend and
 // never hold a key.
 func New(c Config) (*Provider, error) {
-	preset, ok := Presets[cmp.Or(c.Preset, c.Name)]
-	if !ok {
-		preset = anyServer
-		if c.BaseURL == "" {
-			return nil, fmt.Errorf("provider %s: base_url is required: there is no preset of that name", c.Name)
-		}
-	}
-	base, err := baseURL(cmp.Or(c.BaseURL, preset.BaseURL), preset)
+	p, err := newProvider(c)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.Name, err)
 	}
-	if len(c.Keys) == 0 && !preset.KeyOptional {
-		return nil, fmt.Errorf("provider %s: %w", c.Name, ErrNoKey)
-	}
+	return p, nil
+}
+
+func newProvider(c Config) (*Provider, error) {
 	if c.Transport == nil {
-		return nil, fmt.Errorf("provider %s: no transport", c.Name)
+		return nil, errors.New("no transport")
+	}
+	preset, err := presetFor(&c)
+	if err != nil {
+		return nil, err
+	}
+	base, err := baseURL(cmp.Or(c.BaseURL, preset.BaseURL), preset)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Keys) == 0 && !preset.KeyOptional {
+		return nil, ErrNoKey
 	}
 	p := &Provider{
 		Name:           c.Name,
@@ -103,13 +125,12 @@ func New(c Config) (*Provider, error) {
 		Transport:      c.Transport,
 		base:           base,
 		preset:         preset,
+		prices:         priceName(&c, preset, base),
 		headers:        c.Headers,
-		endpoints:      make(map[dialect.Name]paths, len(preset.Endpoints)),
+		deployments:    c.Deployments,
 	}
-	for format := range preset.Endpoints {
-		p.endpoints[format], _ = p.pathsAt(base, format)
-	}
-	if preset.Version != "" {
+	p.setEndpoints()
+	if preset.Version != "" && p.endpoints[dialect.AnthropicMessages].whole.url != nil {
 		p.version = []string{preset.Version}
 	}
 	for _, key := range c.Keys {
@@ -122,6 +143,49 @@ func New(c Config) (*Provider, error) {
 		}
 	}
 	return p, nil
+}
+
+// presetFor gives a configuration's preset, with what it says otherwise.
+func presetFor(c *Config) (Preset, error) {
+	preset, ok := Presets[cmp.Or(c.Preset, c.Name)]
+	switch {
+	case ok:
+	case c.Preset != "":
+		return Preset{}, fmt.Errorf("there is no preset %q", c.Preset)
+	case c.BaseURL == "":
+		return Preset{}, errors.New("base_url is required: there is no preset of that name")
+	default:
+		preset = anyServer
+	}
+	if c.Auth != "" {
+		if !slices.Contains(Auths, c.Auth) {
+			return Preset{}, fmt.Errorf("auth is %q; it can be one of %v", c.Auth, Auths)
+		}
+		preset.Auth = c.Auth
+		preset.KeyOptional = preset.KeyOptional || c.Auth == AuthNone
+	}
+	if preset.prepare != nil {
+		if err := preset.prepare(&preset, c); err != nil {
+			return Preset{}, err
+		}
+	}
+	if len(c.Formats) > 0 {
+		if err := preset.speak(c.Formats); err != nil {
+			return Preset{}, err
+		}
+	}
+	return preset, nil
+}
+
+// priceName is the name of a provider's own prices in the price table: those of
+// its preset where that provider itself is asked, else none but its own.
+func priceName(c *Config, preset Preset, base *url.URL) string {
+	name := cmp.Or(c.Preset, c.Name)
+	itself, err := baseURL(preset.BaseURL, preset)
+	if name == c.Name || preset.BaseURL == "" || err == nil && itself.Host == base.Host {
+		return cmp.Or(preset.Prices, name)
+	}
+	return c.Name
 }
 
 // DialError is what a Transport returns where no connection could be made, so
@@ -137,17 +201,23 @@ func (e DialError) Unwrap() error { return e.Err }
 // ErrNoKey says that a provider has no key and is therefore off.
 var ErrNoKey = errors.New("no API key")
 
-// PriceName is the provider's name in the price table for a model, where its
-// own name is not in it.
+// PriceName is the provider's name in the price table for a model, unless the
+// table has one by the provider's own name.
 func (p *Provider) PriceName(model string) string {
-	if p.preset.priceOf != nil {
-		return p.preset.priceOf(model)
+	if p.preset.vertex {
+		return vertexPrices(model)
 	}
-	return cmp.Or(p.preset.Prices, p.Name)
+	return p.prices
 }
 
-// ModelID is the name by which the provider itself knows a model.
-func (p *Provider) ModelID(model string) string { return model }
+// ModelID is the name by which the provider itself knows a model: in a body's
+// `model`, if its format has one.
+func (p *Provider) ModelID(model string) string {
+	if name, ok := p.deployments[model]; ok {
+		return name
+	}
+	return model
+}
 
 // Formats are the formats in which the provider's models can be asked, the best
 // one for translation first. [Provider.Endpoint] says which of them a model has.
@@ -155,14 +225,17 @@ func (p *Provider) Formats() []dialect.Name { return p.preset.Formats }
 
 // PassThrough says whether a client's body in a format may go to the provider
 // with small edits alone. If not it must be translated within its format.
-func (p *Provider) PassThrough(dialect.Name) bool { return true }
+func (p *Provider) PassThrough(format dialect.Name) bool {
+	return !p.preset.vertex || format != dialect.AnthropicMessages
+}
 
-// EncodeOptions are what writing a request for the provider needs to know.
-func (p *Provider) EncodeOptions(dialect.Name) dialect.EncodeOptions {
+// EncodeOptions are what writing a request for the provider needs to know of it.
+func (p *Provider) EncodeOptions(format dialect.Name) dialect.EncodeOptions {
 	return dialect.EncodeOptions{
 		MaxTokensField: p.MaxTokensField,
 		AskUsage:       p.AskUsage,
 		StrictChat:     !p.preset.CacheMarks,
+		Vertex:         !p.PassThrough(format),
 	}
 }
 
