@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,9 +223,15 @@ func (f *fakeTable) DeleteExpiredResponseStates(ctx context.Context, now time.Ti
 
 func TestJanitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var sweeps []time.Time
-		left, fails := int64(250), 0
+		var (
+			mu     sync.Mutex
+			sweeps []time.Time
+			left   = 250 // entries
+			fails  int   // sweeps to come
+		)
 		fake := &fakeTable{sweep: func(ctx context.Context, now time.Time, limit int) (int64, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			_, bounded := ctx.Deadline()
 			assert.True(t, bounded)
 			assert.Equal(t, sweepBatch, limit)
@@ -233,36 +240,38 @@ func TestJanitor(t *testing.T) {
 				fails--
 				return 0, errors.New("no connection")
 			}
-			n := min(left, int64(limit))
+			n := min(left, limit)
 			left -= n
-			return n, nil
+			return int64(n), nil
 		}}
+		// during gives the sweeps of a time to come, of which the first so many
+		// fail.
+		during := func(d time.Duration, failing int) []time.Time {
+			mu.Lock()
+			sweeps, fails = nil, failing
+			mu.Unlock()
+			time.Sleep(d)
+			mu.Lock()
+			defer mu.Unlock()
+			return sweeps
+		}
 		s := newTestStore(t, "key", fake)
 		s.Stop()
 		s.Start()
 		s.Start()
-		begin := time.Now()
-		time.Sleep(sweepInterval * 4 / 5)
-		require.Empty(t, sweeps)
-		time.Sleep(sweepInterval * 2 / 5)
-		require.Len(t, sweeps, 3, "100, 100 and 50")
+		require.Empty(t, during(sweepInterval*4/5, 0))
+		require.Len(t, during(sweepInterval*2/5, 0), 3, "100, 100 and 50")
 
-		sweeps, fails = nil, 1
-		time.Sleep(time.Hour)
-		require.InDelta(t, 12, len(sweeps), 3)
-		last := begin
-		for _, at := range sweeps[1:] {
-			require.Greater(t, at.Sub(last), sweepInterval*4/5-1, "after an error it goes on at its pace")
-			last = at
+		hour := during(time.Hour, 1)
+		require.InDelta(t, 12, len(hour), 3)
+		for i, at := range hour[1:] {
+			require.GreaterOrEqual(t, at.Sub(hour[i]), sweepInterval*4/5, "after an error it goes on at its pace")
 		}
 		s.Stop()
 		s.Stop()
-		sweeps = nil
-		time.Sleep(time.Hour)
-		require.Empty(t, sweeps)
+		require.Empty(t, during(time.Hour, 0))
 		s.Start()
-		time.Sleep(time.Hour)
-		require.NotEmpty(t, sweeps)
+		require.NotEmpty(t, during(time.Hour, 0))
 		s.Stop()
 	})
 }
