@@ -115,7 +115,10 @@ type Mark struct {
 
 // Reading is what a meter learnt of an answer.
 type Reading struct {
-	Usage    llm.Usage
+	Usage llm.Usage
+	// Beside is what the call cost on top of Usage: passes of the same model that
+	// the provider bills but leaves out of its totals (Anthropic's compaction).
+	Beside   llm.Usage
 	Reported bool             // Usage is the provider's own
 	Finish   llm.FinishReason // as far as one was given
 	Complete bool             // the answer was whole: its terminal event was seen, or the body was well formed

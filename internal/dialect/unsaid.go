@@ -64,12 +64,12 @@ type Unsaid struct {
 // Field refuses or notes a field of the request. why ends the sentence "…
 // cannot be sent to this model: ", such as "its API has no such parameter"; it
 // may be empty.
-func (u *Unsaid) Field(f Field, why string) error { return u.Path(u.field(f), why) }
+func (u *Unsaid) Field(f Field, why string) error { return u.Path(u.Name(f), why) }
 
 // Part refuses or notes a part, or a member of it ("cache_control"; "" for the
 // part itself).
 func (u *Unsaid) Part(pos llm.Pos, member, why string) error {
-	path := u.part(pos)
+	path := u.At(pos)
 	if member != "" {
 		path += "." + member
 	}
@@ -119,12 +119,12 @@ func (u *Unsaid) PartExtra(e llm.Extra, pos llm.Pos) error {
 	if len(e.JSON) == 0 || e.Format == u.Target {
 		return nil
 	}
-	return u.Extra(e, u.part(pos))
+	return u.Extra(e, u.At(pos))
 }
 
 // Leave notes a hint that the format has no place for; it never refuses. See
 // [llm.Request].
-func (u *Unsaid) Leave(f Field) { u.note(u.field(f)) }
+func (u *Unsaid) Leave(f Field) { u.note(u.Name(f)) }
 
 func (u *Unsaid) note(path string) {
 	if !slices.Contains(u.Dropped, path) {
@@ -132,7 +132,8 @@ func (u *Unsaid) note(path string) {
 	}
 }
 
-func (u *Unsaid) field(f Field) string {
+// Name is what the client calls a field.
+func (u *Unsaid) Name(f Field) string {
 	if u.Source != nil {
 		if path := u.Source.FieldPath(f); path != "" {
 			return path
@@ -141,7 +142,8 @@ func (u *Unsaid) field(f Field) string {
 	return string(f)
 }
 
-func (u *Unsaid) part(pos llm.Pos) string {
+// At is where a part or message stands in the client's body.
+func (u *Unsaid) At(pos llm.Pos) string {
 	if u.Source != nil {
 		return u.Source.PartPath(pos)
 	}

@@ -1,0 +1,459 @@
+package anthropic
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
+	"github.com/financecommander/tollgate/internal/jsonedit"
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// turn is one message to be sent, made of one or more of the client's.
+type turn struct {
+	role  string
+	parts []llm.Part
+	extra llm.Extra
+}
+
+// maxMarks is how many cache breakpoints the API takes.
+const maxMarks = 4
+
+// sort sorts the client's messages into the system prompt and turns, and counts
+// the cache breakpoints that are too many.
+func (w *writer) sort() error {
+	for i := range w.r.Messages {
+		m := &w.r.Messages[i]
+		if err := w.partExtra(m.Extra, m.Pos); err != nil {
+			return err
+		}
+		switch m.Role {
+		case llm.RoleSystem, llm.RoleDeveloper:
+			if m.Wire.In(Format) == nil {
+				w.system = append(w.system, m.Parts...)
+			} else {
+				w.turns = append(w.turns, turn{role: "system", parts: m.Parts, extra: m.Extra})
+			}
+		case llm.RoleAssistant:
+			w.addTurn("assistant", m)
+		case llm.RoleUser, llm.RoleTool:
+			w.addTurn("user", m)
+		}
+	}
+	if w.native {
+		return nil
+	}
+	for i := range w.turns {
+		w.turns[i].parts = resultsFirst(w.turns[i].parts)
+	}
+	w.trimPrefill()
+	if w.marks = max(w.countMarks()-maxMarks, 0); w.marks > 0 {
+		w.o.Unsaid.Leave(dialect.FieldCache)
+	}
+	if len(w.turns) == 0 {
+		return w.o.Unsaid.Path("messages", "it needs a message beside the instructions")
+	}
+	return nil
+}
+
+// addTurn adds a message: to the turn before if that is the same speaker's,
+// since turns alternate. Parts that would be empty are left out, as the API
+// refuses them.
+func (w *writer) addTurn(role string, m *llm.Message) {
+	if w.native {
+		w.turns = append(w.turns, turn{role: role, parts: m.Parts, extra: m.Extra})
+		return
+	}
+	if m.Name != "" && m.Role != llm.RoleTool {
+		w.leave(m.Pos, "name")
+	}
+	parts := make([]llm.Part, 0, len(m.Parts))
+	for _, p := range m.Parts {
+		if !empty(p) {
+			parts = append(parts, p)
+		}
+	}
+	if len(parts) == 0 {
+		return
+	}
+	if last := len(w.turns) - 1; last >= 0 && w.turns[last].role == role {
+		w.turns[last].parts = append(w.turns[last].parts, parts...)
+		return
+	}
+	w.turns = append(w.turns, turn{role: role, parts: parts})
+}
+
+// leave notes a hint of a part or message that has no place.
+func (w *writer) leave(pos llm.Pos, member string) {
+	w.o.Unsaid.Leave(dialect.Field(w.o.Unsaid.At(pos) + "." + member))
+}
+
+// empty says that a part says nothing to the API: a text of white space, or
+// thinking that cannot be proved.
+func empty(p llm.Part) bool {
+	switch p := p.(type) {
+	case *llm.Text:
+		return strings.TrimSpace(p.Text) == ""
+	case *llm.Refusal:
+		return strings.TrimSpace(p.Text) == ""
+	case *llm.Thinking:
+		return !replayable(p)
+	}
+	return false
+}
+
+// resultsFirst puts tool results before the other parts, where the API wants
+// them.
+func resultsFirst(parts []llm.Part) []llm.Part {
+	var results, others []llm.Part
+	for _, p := range parts {
+		if _, ok := p.(*llm.ToolResult); ok {
+			results = append(results, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	if len(results) == 0 {
+		return parts
+	}
+	return append(results, others...)
+}
+
+// trimPrefill takes the white space from the end of an answer's beginning, which
+// the API refuses.
+func (w *writer) trimPrefill() {
+	if len(w.turns) == 0 || w.turns[len(w.turns)-1].role != "assistant" {
+		return
+	}
+	parts := w.turns[len(w.turns)-1].parts
+	if text, ok := parts[len(parts)-1].(*llm.Text); ok {
+		trimmed := *text
+		trimmed.Text = strings.TrimRight(text.Text, " \t\r\n")
+		parts[len(parts)-1] = &trimmed
+	}
+}
+
+func (w *writer) countMarks() (n int) {
+	count := func(parts []llm.Part) {
+		for _, p := range parts {
+			if p.Base().Cache != nil {
+				n++
+			}
+		}
+	}
+	for i := range w.r.Tools {
+		if w.r.Tools[i].Cache != nil {
+			n++
+		}
+	}
+	count(w.system)
+	for i := range w.turns {
+		count(w.turns[i].parts)
+	}
+	return n
+}
+
+// cache writes a cache breakpoint. Of too many the first are left out: those
+// after them keep what came before as well.
+func (w *writer) cache(mark *llm.CacheMark) {
+	if mark == nil {
+		return
+	}
+	if w.marks > 0 {
+		w.marks--
+		return
+	}
+	w.Name("cache_control").Object().Name("type").Text("ephemeral")
+	if w.native || mark.TTL == "5m" || mark.TTL == "1h" {
+		w.TextMember("ttl", mark.TTL)
+	}
+	w.End()
+}
+
+func (w *writer) writeSystem() error {
+	if !w.native {
+		w.system = append([]llm.Part(nil), w.system...)
+		n := 0
+		for _, p := range w.system {
+			if !empty(p) {
+				w.system[n] = p
+				n++
+			}
+		}
+		w.system = w.system[:n]
+	}
+	if len(w.system) == 0 {
+		return nil
+	}
+	w.Name("system")
+	return w.content(w.system)
+}
+
+func (w *writer) writeTurns() error {
+	w.Name("messages").Array()
+	for i := range w.turns {
+		t := &w.turns[i]
+		w.Object().Name("role").Text(t.role)
+		w.Name("content")
+		if err := w.content(t.parts); err != nil {
+			return err
+		}
+		w.Members(t.extra.In(Format))
+		w.End()
+	}
+	w.EndArray()
+	return nil
+}
+
+// content writes parts: as a string where they are a text and nothing else.
+func (w *writer) content(parts []llm.Part) error {
+	if len(parts) == 1 {
+		if t, ok := parts[0].(*llm.Text); ok && t.Cache == nil && len(t.Citations) == 0 && len(t.Extra.JSON) == 0 {
+			w.Text(t.Text)
+			return nil
+		}
+	}
+	w.Array()
+	for _, p := range parts {
+		if err := w.partExtra(p.Base().Extra, p.Base().Pos); err != nil {
+			return err
+		}
+		if err := w.part(p); err != nil {
+			return err
+		}
+	}
+	w.EndArray()
+	return nil
+}
+
+func (w *writer) part(p llm.Part) error {
+	switch p := p.(type) {
+	case *llm.Text:
+		w.text(p)
+	case *llm.Refusal:
+		w.Object().Name("type").Text("text")
+		w.Name("text").Text(p.Text)
+		w.tail(&p.Common)
+	case *llm.Thinking:
+		w.thinkingPart(p)
+	case *llm.Media:
+		return w.media(p)
+	case *llm.ToolCall:
+		w.Object().Name("type").Text("tool_use")
+		w.Name("id").Text(fitID(p.ID))
+		w.Name("name").Text(p.Name)
+		w.Name("input").Raw(inputOf(p))
+		w.Members(p.Wire.In(Format))
+		w.tail(&p.Common)
+	case *llm.ToolResult:
+		return w.result(p)
+	case *llm.NativePart:
+		if p.Format != Format {
+			return w.o.Unsaid.Part(p.Pos, "", "only "+string(p.Format)+" knows "+p.Type)
+		}
+		w.Raw(p.JSON)
+	}
+	return nil
+}
+
+// tail writes what all blocks may have, and ends one.
+func (w *writer) tail(c *llm.Common) {
+	w.cache(c.Cache)
+	w.Members(c.Extra.In(Format))
+	w.End()
+}
+
+// text writes a text. Citations of other formats are no part of it: the API
+// takes only such as it gave itself.
+func (w *writer) text(p *llm.Text) {
+	w.Object().Name("type").Text("text")
+	w.Name("text").Text(p.Text)
+	var own []llm.Citation
+	for _, c := range p.Citations {
+		if c.Extra.In(Format) != nil {
+			own = append(own, c)
+		}
+	}
+	appendCitations(&w.Writer, own)
+	w.Members(p.Wire.In(Format), "citations")
+	w.tail(&p.Common)
+}
+
+func (w *writer) thinkingPart(p *llm.Thinking) {
+	switch {
+	case !replayable(p):
+		return
+	case p.Redacted:
+		w.Object().Name("type").Text("redacted_thinking")
+		w.Name("data").Text(p.Opaque.Value)
+	default:
+		w.Object().Name("type").Text("thinking")
+		w.Name("thinking").Text(p.Text)
+		w.Name("signature").Text(p.Opaque.Value)
+	}
+	w.Members(p.Wire.In(Format))
+	w.Members(p.Extra.In(Format))
+	w.End() // no breakpoint: the API takes none on thinking
+}
+
+func (w *writer) result(p *llm.ToolResult) error {
+	w.Object().Name("type").Text("tool_result")
+	w.Name("tool_use_id").Text(fitID(p.CallID))
+	parts := p.Parts
+	if !w.native {
+		parts = make([]llm.Part, 0, len(p.Parts))
+		for _, inner := range p.Parts {
+			if !empty(inner) {
+				parts = append(parts, inner)
+			}
+		}
+	}
+	if len(parts) > 0 || w.native && parts != nil {
+		w.Name("content")
+		if err := w.content(parts); err != nil {
+			return err
+		}
+	}
+	if p.IsError {
+		w.Name("is_error").Bool(true)
+	}
+	w.Members(p.Wire.In(Format))
+	w.tail(&p.Common)
+	return nil
+}
+
+// fitID makes an id one that the API takes: the same for the same id.
+func fitID(id string) string {
+	if id == "" || len(id) > maxID {
+		return hashID(id)
+	}
+	for i := range len(id) {
+		c := id[i]
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return hashID(id)
+		}
+	}
+	return id
+}
+
+// maxID bounds an id; Anthropic's own are shorter by far.
+const maxID = 128
+
+// media writes an image or a document.
+func (w *writer) media(p *llm.Media) error {
+	p, err := w.inline(p)
+	if err != nil || p == nil {
+		return err
+	}
+	if why := w.unreadable(p); why != "" {
+		return w.o.Unsaid.Part(p.Pos, "", why)
+	}
+	if p.Detail != "" && p.Detail != "auto" {
+		w.leave(p.Pos, "detail")
+	}
+	w.Object()
+	appendMediaBody(&w.Writer, p)
+	w.tail(&p.Common)
+	return nil
+}
+
+// inline fetches what Vertex AI does not fetch itself.
+func (w *writer) inline(p *llm.Media) (*llm.Media, error) {
+	web := strings.HasPrefix(p.URL, "http://") || strings.HasPrefix(p.URL, "https://")
+	if p.URL == "" || web && !w.o.Vertex || w.native && !w.o.Vertex {
+		return p, nil
+	}
+	if w.o.Inline == nil {
+		return nil, w.o.Unsaid.Part(p.Pos, "", "its content must be in the request itself, and fetching it is off")
+	}
+	return w.o.Inline(p)
+}
+
+// unreadable says why the API does not take a part; "" if it does.
+func (w *writer) unreadable(p *llm.Media) string {
+	mime, _, _ := strings.Cut(p.MIME, ";")
+	switch {
+	case p.Kind != llm.MediaImage && p.Kind != llm.MediaDocument:
+		return "it takes images and documents only"
+	case w.native:
+		return ""
+	case p.FileID != "":
+		return "the file is at another provider"
+	case p.Kind == llm.MediaImage && p.Data != "" && !imageTypes[mimeOf(p)]:
+		return "it takes images as JPEG, PNG, GIF and WebP only"
+	case p.Kind == llm.MediaDocument && p.Data != "" && mimeOf(p) != "application/pdf" && !strings.HasPrefix(mime, "text/"):
+		return "it takes documents as PDF and plain text only"
+	}
+	return ""
+}
+
+var imageTypes = map[string]bool{"image/jpeg": true, "image/png": true, "image/gif": true, "image/webp": true}
+
+// mimeOf is a part's type, told by its first bytes where it is not said.
+func mimeOf(p *llm.Media) string {
+	mime, _, _ := strings.Cut(p.MIME, ";")
+	if mime == "image/jpg" {
+		return "image/jpeg"
+	}
+	if mime != "" && mime != "application/octet-stream" {
+		return mime
+	}
+	for prefix, mime := range map[string]string{
+		"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp", "JVBERi": "application/pdf",
+	} {
+		if strings.HasPrefix(p.Data, prefix) {
+			return mime
+		}
+	}
+	return p.MIME
+}
+
+// appendMedia writes a block with an image or a document, as answers have it.
+func appendMedia(w *wire.Writer, p *llm.Media) {
+	w.Object()
+	appendMediaBody(w, p)
+	w.Members(p.Extra.In(Format))
+	w.End()
+}
+
+func appendMediaBody(w *wire.Writer, p *llm.Media) {
+	w.Name("type").Text(string(p.Kind))
+	w.Name("source").Object()
+	plain := p.Kind == llm.MediaDocument && strings.HasPrefix(p.MIME, "text/")
+	switch {
+	case p.URL != "":
+		w.Name("type").Text("url")
+		w.Name("url").Text(p.URL)
+	case p.FileID != "":
+		w.Name("type").Text("file")
+		w.Name("file_id").Text(p.FileID)
+	case p.Data != "" && plain:
+		text, _ := base64.StdEncoding.DecodeString(p.Data)
+		w.Name("type").Text("text")
+		w.Name("media_type").Text("text/plain")
+		w.Name("data").Text(string(text))
+	case p.Data != "":
+		w.Name("type").Text("base64")
+		w.Name("media_type").Text(mimeOf(p))
+		w.Name("data").Text(p.Data)
+	default:
+		w.Name("type").Text("text")
+		w.Name("media_type").Text("text/plain")
+		w.Name("data").Text(p.Text)
+	}
+	w.End()
+	if p.Kind == llm.MediaDocument {
+		w.TextMember("title", p.Name)
+	}
+}
+
+// isObject says whether a text is a JSON object.
+func isObject(text string) bool {
+	if !strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
+		return false
+	}
+	s := jsonedit.NewScanner([]byte(text))
+	s.Skip()
+	return s.End() == nil
+}

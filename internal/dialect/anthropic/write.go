@@ -1,0 +1,126 @@
+package anthropic
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/financecommander/tollgate/internal/dialect/wire"
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// styled says what is wrong with a body as Anthropic does: "messages.0.content:
+// is required".
+func styled(e *llm.Error) *llm.Error {
+	if rest, ok := strings.CutPrefix(e.Message, e.Param+" "); ok && e.Param != "" {
+		path := strings.NewReplacer("[", ".", "]", "").Replace(e.Param)
+		e.Message = path + ": " + rest
+	}
+	return e
+}
+
+// appendError appends Anthropic's error body. It has no member for a field at
+// fault, so the message names it.
+func appendError(dst []byte, err *llm.Error, requestID string) []byte {
+	w := wire.Writer{Bytes: dst}
+	w.Bytes = append(w.Bytes, `{"type":"error","error":{"type":`...)
+	w.Bytes = wire.AppendQuote(w.Bytes, errorType(err))
+	w.Name("message").Text(err.Message).End()
+	if requestID != "" {
+		w.Name("request_id").Text(requestID)
+	}
+	w.End()
+	return w.Bytes
+}
+
+// errorTypes are the error types a client may know.
+var errorTypes = map[string]bool{
+	"invalid_request_error": true, "authentication_error": true, "billing_error": true, "permission_error": true,
+	"not_found_error": true, "request_too_large": true, "rate_limit_error": true, "timeout_error": true,
+	"api_error": true, "overloaded_error": true,
+}
+
+// errorType is Anthropic's type for an error: the upstream's own, if it is one.
+func errorType(err *llm.Error) string {
+	if errorTypes[err.Type] {
+		return err.Type
+	}
+	switch err.Cause {
+	case llm.CauseInvalidRequest, llm.CauseMethodNotAllowed:
+		return "invalid_request_error"
+	case llm.CauseUpstreamRejected:
+		return rejectedType(err.Status())
+	case llm.CauseUnauthenticated:
+		return "authentication_error"
+	case llm.CauseForbidden:
+		return "permission_error"
+	case llm.CauseModelNotFound, llm.CauseNotFound:
+		return "not_found_error"
+	case llm.CauseTooLarge:
+		return "request_too_large"
+	case llm.CauseRateLimited, llm.CauseUpstreamRateLimited:
+		return "rate_limit_error"
+	case llm.CauseUpstreamOverloaded, llm.CauseUnavailable:
+		return "overloaded_error"
+	case llm.CauseUpstreamTimeout:
+		return "timeout_error"
+	default:
+		return "api_error"
+	}
+}
+
+// rejectedType is the type for a request that an upstream of another format
+// rejected with a status.
+func rejectedType(status int) string {
+	switch status {
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	default:
+		return "invalid_request_error"
+	}
+}
+
+// status is the HTTP status for an error: Anthropic has one of its own for an
+// overloaded provider.
+func status(err *llm.Error) int {
+	if err.Cause == llm.CauseUpstreamOverloaded && err.HTTPStatus == 0 {
+		return statusOverloaded
+	}
+	return err.Status()
+}
+
+// WriteError implements [dialect.ErrorWriter]. Anthropic's SDKs choose the class
+// of the exception by the HTTP status.
+func (c Codec) WriteError(w http.ResponseWriter, err *llm.Error, requestID string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Request-Id", requestID)
+	h.Set("Request-Id", requestID)
+	if err.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((err.RetryAfter+time.Second-1)/time.Second), 10))
+		h.Set("Retry-After-Ms", strconv.FormatInt(err.RetryAfter.Milliseconds(), 10))
+	}
+	if hopeless(err) {
+		h.Set("X-Should-Retry", "false")
+	}
+	w.WriteHeader(status(err))
+	_, _ = w.Write(appendError(nil, err, requestID))
+}
+
+// hopeless says that a client's automatic retry cannot help. Anthropic's SDKs
+// retry 429 and 5xx by themselves unless X-Should-Retry tells them not to, and
+// they do not wait for longer than a minute.
+func hopeless(err *llm.Error) bool {
+	return err.Cause == llm.CauseUpstreamAuth || err.RetryAfter > time.Minute
+}
+
+// AppendErrorEvent implements [dialect.ErrorWriter]. No message_stop follows, so
+// that the stream does not look whole to anyone.
+func (c Codec) AppendErrorEvent(dst []byte, err *llm.Error, requestID string) []byte {
+	dst = append(dst, "event: error\ndata: "...)
+	dst = appendError(dst, err, requestID)
+	return append(dst, "\n\n"...)
+}
