@@ -1,0 +1,310 @@
+package gemini
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
+	"github.com/financecommander/tollgate/internal/jsonedit"
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// roles are the format's roles. A missing one is the user's.
+var roles = map[string]llm.Role{
+	"": llm.RoleUser, "user": llm.RoleUser, "model": llm.RoleAssistant, "function": llm.RoleTool, "tool": llm.RoleTool,
+}
+
+// message takes a content. In systemInstruction the role says nothing.
+func (d *requestDecoder) message(index int32, c *content) error {
+	pos := llm.Pos{Message: index, Part: -1}
+	m := llm.Message{Role: llm.RoleSystem, Pos: pos, Extra: extraOf(c.Extra)}
+	if index != inSystem {
+		role, ok := roles[c.Role]
+		if !ok {
+			return wire.Invalid(partPath(pos)+".role", "must be user, model or function")
+		}
+		m.Role = role
+	}
+	for i := range c.Parts {
+		pos.Part = int32(i)
+		p, err := d.part(pos, &c.Parts[i])
+		if err != nil {
+			return err
+		}
+		m.Parts = append(m.Parts, p)
+	}
+	d.r.Messages = append(d.r.Messages, m)
+	return nil
+}
+
+func (d *requestDecoder) part(pos llm.Pos, p *part) (llm.Part, error) {
+	common, state := d.common(pos, p)
+	switch {
+	case p.Text != nil && p.Thought:
+		if len(state.Thinking) > 0 {
+			thought := state.Thinking[0].Part()
+			thought.Pos = pos
+			return thought, nil
+		}
+		return &llm.Thinking{Common: common, Text: *p.Text}, nil
+	case p.Text != nil:
+		return &llm.Text{Common: common, Text: *p.Text}, nil
+	case p.FunctionCall != nil:
+		return d.functionCall(common, p.FunctionCall, state.ID)
+	case p.FunctionResponse != nil:
+		return d.functionResponse(common, p.FunctionResponse)
+	case p.InlineData != nil:
+		return inlineMedia(common, p.InlineData, partPath(pos)+".inlineData")
+	case p.FileData != nil:
+		return fileMedia(common, p.FileData, partPath(pos)+".fileData")
+	}
+	if native := nativePart(p, common); native != nil {
+		return native, nil
+	}
+	if p.ThoughtSignature != "" { // a signature alone
+		return &llm.Text{Common: common}, nil
+	}
+	return nil, wire.Invalid(partPath(pos), "must have text, inlineData, fileData, functionCall or functionResponse")
+}
+
+// common is what any part may have. A signature may be a token of ours, which
+// holds the state of another format's model.
+func (d *requestDecoder) common(pos llm.Pos, p *part) (llm.Common, dialect.State) {
+	c := llm.Common{Pos: pos, Extra: extraOf(p.Extra)}
+	if p.ThoughtSignature == "" {
+		return c, dialect.State{}
+	}
+	if token := dialect.OpenBytes(standardBase64(p.ThoughtSignature)); token != "" {
+		state, _ := dialect.OpenState(d.seal, token)
+		c.Opaque = state.Opaque
+		return c, state
+	}
+	c.Opaque = &llm.Opaque{Format: dialect.Gemini, Value: p.ThoughtSignature}
+	return c, dialect.State{}
+}
+
+func (d *requestDecoder) functionCall(common llm.Common, f *functionCall, sealedID string) (llm.Part, error) {
+	path := partPath(common.Pos) + ".functionCall"
+	if f.Name == "" {
+		return nil, wire.Invalid(path+".name", "is required")
+	}
+	if len(f.Args) > 0 && f.Args[0] != '{' && f.Args[0] != 'n' {
+		return nil, wire.Invalid(path+".args", "must be an object")
+	}
+	call := &llm.ToolCall{Common: common, ID: f.ID, Name: f.Name, Arguments: arguments(f.Args)}
+	call.Extra = mergeExtra(call.Extra, "functionCall.", f.Extra)
+	if call.ID == "" {
+		call.ID = sealedID
+	}
+	if call.ID == "" {
+		call.ID = fmt.Sprintf("%s%d_%d", madeID, common.Pos.Message, common.Pos.Part)
+	}
+	d.calls = append(d.calls, openCall{id: call.ID, name: call.Name})
+	return call, nil
+}
+
+// madeID begins the ids made for calls that have none, which are not sent to the
+// format again.
+const madeID = "gcall_"
+
+// unparsed is the member that carries arguments which are no JSON object.
+const unparsed = "_unparsed_arguments"
+
+// arguments gives a call's arguments as the vocabulary has them.
+func arguments(args jsontext.Value) string {
+	if len(args) == 0 || args[0] == 'n' {
+		return ""
+	}
+	if text, rest := take(args, unparsed); text != nil && rest == nil && text[0] == '"' {
+		return string(jsonedit.AppendText(nil, text))
+	}
+	_ = args.Compact(writing)
+	return string(args)
+}
+
+// appendArguments reverses arguments.
+func appendArguments(dst []byte, args string) []byte {
+	if _, err := jsonedit.ReadObject([]byte(args)); err == nil {
+		return append(dst, args...)
+	}
+	dst = append(dst, `{"`+unparsed+`":`...)
+	return append(jsonedit.AppendQuote(dst, args), '}')
+}
+
+// functionResponse finds the call by its id, else by its name: Gemini's clients
+// may leave ids out.
+func (d *requestDecoder) functionResponse(common llm.Common, f *functionResponse) (llm.Part, error) {
+	path := partPath(common.Pos) + ".functionResponse"
+	if f.Name == "" {
+		return nil, wire.Invalid(path+".name", "is required")
+	}
+	if len(f.Response) > 0 && f.Response[0] != '{' && f.Response[0] != 'n' {
+		return nil, wire.Invalid(path+".response", "must be an object")
+	}
+	call := d.find(f.ID, f.Name)
+	if call == nil {
+		return nil, wire.Invalid(path, "answers no functionCall before it")
+	}
+	call.answered = true
+	result := &llm.ToolResult{Common: common, CallID: call.id, Name: f.Name}
+	result.Extra = mergeExtra(result.Extra, "functionResponse.", f.Extra)
+	var text *llm.Text
+	if text, result.IsError = resultText(f.Response); text != nil {
+		text.Pos = common.Pos
+		result.Parts = append(result.Parts, text)
+	}
+	for i := range f.Parts {
+		media, err := responseMedia(llm.Common{Pos: common.Pos}, &f.Parts[i], fmt.Sprintf("%s.parts[%d]", path, i))
+		if err != nil {
+			return nil, err
+		}
+		result.Parts = append(result.Parts, media)
+	}
+	return result, nil
+}
+
+func (d *requestDecoder) find(id, name string) *openCall {
+	var named *openCall
+	for i := len(d.calls) - 1; i >= 0; i-- {
+		c := &d.calls[i]
+		if id != "" && c.id == id {
+			return c
+		}
+		// The first of this name that has no answer yet, else the last.
+		if c.name == name && (named == nil || !c.answered) {
+			named = c
+		}
+	}
+	return named
+}
+
+// resultText is a response as text. {"output": "…"} and {"error": "…"} are how
+// Google's SDKs say a result that is no object.
+func resultText(response jsontext.Value) (text *llm.Text, isError bool) {
+	if len(response) == 0 || response[0] == 'n' {
+		return nil, false
+	}
+	if failure, rest := take(response, "error"); failure != nil && rest == nil {
+		if failure[0] == '"' {
+			return &llm.Text{Text: string(jsonedit.AppendText(nil, failure))}, true
+		}
+		isError = true
+	}
+	if output, rest := take(response, "output"); output != nil && rest == nil && output[0] == '"' {
+		if plain := string(jsonedit.AppendText(nil, output)); !isObject(plain) {
+			return &llm.Text{Text: plain}, false
+		}
+	}
+	_ = response.Compact(writing)
+	return &llm.Text{Text: string(response)}, isError
+}
+
+// appendResult reverses resultText.
+func appendResult(dst []byte, text string, isError bool) []byte {
+	if isObject(text) {
+		failure, rest := take([]byte(text), "error")
+		if !isError || failure != nil && rest == nil && failure[0] != '"' {
+			return append(dst, text...)
+		}
+	}
+	member := `{"output":`
+	if isError {
+		member = `{"error":`
+	}
+	dst = append(dst, member...)
+	return append(jsonedit.AppendQuote(dst, text), '}')
+}
+
+func isObject(text string) bool {
+	_, err := jsonedit.ReadObject([]byte(text))
+	return err == nil
+}
+
+// mergeExtra adds members that stand deeper in a part, by their path.
+func mergeExtra(e llm.Extra, prefix string, members jsontext.Value) llm.Extra {
+	if len(members) == 0 {
+		return e
+	}
+	all := object(append([]byte(nil), e.JSON...))
+	all.addAll(prefix, members)
+	return extraOf(jsontext.Value(all))
+}
+
+// splitExtra takes the members with a prefix out again.
+func splitExtra(members []byte, prefix string) (inner, rest jsontext.Value) {
+	var with, without object
+	s := jsonedit.NewScanner(members)
+	for name := range s.Members {
+		if after, ok := strings.CutPrefix(string(name), prefix); ok {
+			with.add(after, s.Skip())
+		} else {
+			without.add(string(name), s.Skip())
+		}
+	}
+	return jsontext.Value(with), jsontext.Value(without)
+}
+
+// nativePart is a part that only this format has; nil: the part is none.
+func nativePart(p *part, common llm.Common) *llm.NativePart {
+	typ := ""
+	switch {
+	case p.ExecutableCode != nil:
+		typ = "executableCode"
+	case p.CodeExecutionResult != nil:
+		typ = "codeExecutionResult"
+	case p.ToolCall != nil:
+		typ = "toolCall"
+	case p.ToolResponse != nil:
+		typ = "toolResponse"
+	case len(p.Extra) > 0:
+		s := jsonedit.NewScanner(p.Extra)
+		for name := range s.Members {
+			typ = string(name)
+		}
+	default:
+		return nil
+	}
+	whole := *p
+	whole.ThoughtSignature = ""
+	common.Extra = llm.Extra{}
+	return &llm.NativePart{Common: common, Native: llm.Native{Format: dialect.Gemini, Type: typ, JSON: marshal(whole)}}
+}
+
+// standardBase64 gives base64 in the standard alphabet with padding; Google's
+// own SDKs send the alphabet for URLs as well.
+func standardBase64(text string) string {
+	if strings.ContainsAny(text, "-_") {
+		text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
+	}
+	if missing := len(text) % 4; missing > 1 && !strings.HasSuffix(text, "=") {
+		text += "=="[:4-missing]
+	}
+	return text
+}
+
+// notBase64 marks the bytes that are not of the standard alphabet.
+var notBase64 = func() (table [256]byte) {
+	for i := range table {
+		table[i] = 1
+	}
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		table[c] = 0
+	}
+	return table
+}()
+
+// isBase64 checks what standardBase64 gave.
+func isBase64(text string) bool {
+	if len(text)%4 != 0 {
+		return false
+	}
+	digits := strings.TrimSuffix(strings.TrimSuffix(text, "="), "=")
+	var bad byte
+	for i := range len(digits) {
+		bad |= notBase64[digits[i]]
+	}
+	return bad == 0
+}
