@@ -1,5 +1,6 @@
-// Package openairesponses is the wire format of OpenAI's Responses API, passed
-// through: requests are edited, answers metered, neither is translated.
+// Package openairesponses is the wire format of OpenAI's Responses API. Where
+// client and provider both speak it, requests are edited and answers metered;
+// else both are translated.
 //
 // Source: https://platform.openai.com/docs/api-reference/responses.
 package openairesponses
@@ -18,7 +19,7 @@ type Codec struct{ openaichat.Errors }
 // Responses is the endpoint.
 var Responses Codec
 
-var _ dialect.Codec = Responses
+var _ dialect.Translator = Responses
 
 // Name implements [dialect.Codec].
 func (Codec) Name() dialect.Name { return dialect.OpenAIResponses }

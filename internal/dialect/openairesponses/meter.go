@@ -16,6 +16,15 @@ import (
 type meter struct {
 	reading dialect.Reading
 	whole   bool
+	event   fields // of the event at hand
+}
+
+// fields are an event's members, as they stand in it.
+type fields struct {
+	typ, delta           []byte // the type without its quotes
+	response, item, part []byte
+	logprobs, annotation []byte
+	outputIndex, index   int64 // index is of the content or the summary
 }
 
 // NewMeter implements [dialect.Codec].
@@ -23,25 +32,40 @@ func (Codec) NewMeter() dialect.Meter { return &meter{} }
 
 // Event implements [dialect.Meter].
 func (m *meter) Event(e sse.Event) (mark dialect.Mark) {
+	m.event = fields{}
 	if e.Data == nil {
 		return mark
 	}
-	var typ, delta []byte
+	f := &m.event
 	failed := false
 	s := jsonedit.NewScanner(e.Data)
 	for name := range s.Members {
 		switch string(name) {
 		case "type":
-			typ = unquote(s.Skip())
+			f.typ = unquote(s.Skip())
 		case "delta":
-			delta = s.Skip()
+			f.delta = s.Skip()
+		case "output_index":
+			f.outputIndex, _ = s.Int()
+		case "content_index", "summary_index":
+			f.index, _ = s.Int()
+		case "logprobs":
+			f.logprobs = s.Skip()
+		case "item":
+			f.item = s.Skip()
+		case "part":
+			f.part = s.Skip()
+		case "annotation":
+			f.annotation = s.Skip()
 		case "response":
+			start := s.Pos()
 			m.response(&s, false)
+			f.response = s.Since(start)
 		case "error":
 			failed = s.Kind() != jsonedit.KindNull
 		}
 	}
-	switch string(typ) {
+	switch string(f.typ) {
 	case "response.completed", "response.incomplete", "response.failed":
 		m.whole = true
 		mark.Terminal = true
@@ -51,8 +75,8 @@ func (m *meter) Event(e sse.Event) (mark dialect.Mark) {
 	case "response.audio.delta", "response.image_generation_call.partial_image":
 		mark.Content = true
 	default:
-		if bytes.HasSuffix(typ, []byte(".delta")) {
-			mark.Content = wire.CollectText(&m.reading, delta)
+		if bytes.HasSuffix(f.typ, []byte(".delta")) {
+			mark.Content = wire.CollectText(&m.reading, f.delta)
 		}
 	}
 	if failed {

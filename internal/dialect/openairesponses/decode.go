@@ -1,0 +1,209 @@
+package openairesponses
+
+import (
+	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// What a request can ask to have included that the vocabulary has words for.
+const (
+	includeLogProbs  = "message.output_text.logprobs"
+	includeEncrypted = "reasoning.encrypted_content"
+)
+
+// request reads one request body.
+type request struct {
+	reader
+	seal dialect.Sealer
+	r    *llm.Request
+	wire wire.Rest // members of r.Wire
+	more wire.Rest // members of r.Extra
+
+	calls map[string]bool // ids of the tool calls so far
+	// elsewhere: earlier items are kept by the provider, so that a result's call
+	// may be among them.
+	elsewhere bool
+}
+
+// DecodeRequest implements [dialect.Translator].
+func (Codec) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
+	d := request{seal: o.Seal, r: &llm.Request{StreamUsage: true}, calls: map[string]bool{}}
+	top := d.object(body, place{})
+	if d.err != nil {
+		return nil, d.err
+	}
+	d.settings(&top)
+	d.tools(&top)
+	d.conversation(&top)
+	for name, value := range top.All {
+		if value[0] != 'n' && !known(string(name)) {
+			d.more.Add(name, d.copy(value, place{}, string(name)))
+		}
+	}
+	d.r.Extra, d.r.Wire = d.more.Extra(dialect.OpenAIResponses), d.wire.Extra(dialect.OpenAIResponses)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return d.r, nil
+}
+
+// known says that a member of the body is decoded.
+func known(name string) bool {
+	switch name {
+	case "model", "input", "instructions", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls",
+		"text", "max_output_tokens", "temperature", "top_p", "top_logprobs", "include", "reasoning", "truncation",
+		"metadata", "user", "safety_identifier", "prompt_cache_key", "service_tier", "store", "previous_response_id":
+		return true
+	}
+	return false
+}
+
+// settings reads all but the conversation and the tools.
+func (d *request) settings(top *object) {
+	r := d.r
+	r.Model = top.required("model")
+	if stream := top.flag("stream"); stream != nil {
+		if r.Stream = *stream; !r.Stream {
+			d.only("stream", top)
+		}
+	}
+	if limit := top.integer("max_output_tokens"); limit != nil {
+		r.MaxTokens = *limit
+	}
+	r.Temperature, r.TopP, r.TopLogProbs = top.number("temperature"), top.number("top_p"), top.integer("top_logprobs")
+	r.User, r.SafetyID = top.text("user"), top.text("safety_identifier")
+	r.CacheKey, r.ServiceTier = top.text("prompt_cache_key"), top.text("service_tier")
+	r.Store, r.PreviousID = top.flag("store"), top.text("previous_response_id")
+	if top.Value("stream_options") != nil {
+		d.only("stream_options", top) // it says how the stream is padded, nothing else
+	}
+	switch top.text("truncation") {
+	case "":
+	case "disabled":
+		d.only("truncation", top)
+	default:
+		d.beyond("truncation", top)
+	}
+	d.metadata(top)
+	d.include(top)
+	d.reasoning(top)
+	d.text(top)
+}
+
+// only keeps a member that asks nothing of another format's provider.
+func (d *request) only(name string, top *object) { d.wire.Add([]byte(name), top.raw(name)) }
+
+// beyond keeps a member that the vocabulary has no word for.
+func (d *request) beyond(name string, top *object) { d.more.Add([]byte(name), top.raw(name)) }
+
+func (d *request) metadata(top *object) {
+	labels, ok := top.nested("metadata")
+	if !ok {
+		return
+	}
+	d.r.Metadata = map[string]string{}
+	for name := range labels.All {
+		d.r.Metadata[string(name)] = labels.text(string(name))
+	}
+}
+
+// include reads what the answer is to have beside its text. What the vocabulary
+// has no word for is refused by other formats, so the list goes to Extra then.
+func (d *request) include(top *object) {
+	foreign, some := false, false
+	top.elements("include", func(i int, value []byte) {
+		some = true
+		if value[0] != '"' {
+			d.fail(place{list: "include", index: i}.String(), "must be a string")
+		}
+		switch unquoted(value) {
+		case includeLogProbs:
+			d.r.LogProbs = true
+		case includeEncrypted: // every encoder does so by itself
+		default:
+			foreign = true
+		}
+	})
+	switch {
+	case foreign:
+		d.beyond("include", top)
+	case some:
+		d.only("include", top)
+	}
+}
+
+func (d *request) reasoning(top *object) {
+	o, ok := top.nested("reasoning")
+	if !ok {
+		return
+	}
+	d.r.Reasoning = &llm.Reasoning{Effort: o.text("effort"), Summary: o.text("summary")}
+	if d.r.Reasoning.Summary != "" {
+		d.r.Reasoning.Show = new(true)
+	}
+	d.r.Reasoning.Extra = own(o.rest(among("effort", "summary")))
+}
+
+// text reads the form of the answer's text. An object with members that are not
+// known is kept whole.
+func (d *request) text(top *object) {
+	o, ok := top.nested("text")
+	if !ok {
+		return
+	}
+	d.r.Verbosity = o.text("verbosity")
+	whole := o.rest(among("verbosity", "format")) == nil
+	if format, ok := o.nested("format"); ok {
+		whole = d.format(&format) && whole
+	}
+	switch {
+	case !whole:
+		d.beyond("text", top)
+	case d.r.Output == nil && d.r.Verbosity == "":
+		d.only("text", top)
+	}
+}
+
+// format reads the format of the text. It reports whether it understood all of
+// it.
+func (d *request) format(o *object) (whole bool) {
+	output := &llm.OutputFormat{Kind: llm.OutputKind(o.required("type"))}
+	switch output.Kind {
+	case llm.OutputText, llm.OutputJSONObject:
+	case llm.OutputJSONSchema:
+		output.Name, output.Description = o.required("name"), o.text("description")
+		output.Strict = o.flag("strict")
+		if output.Schema = o.json("schema"); output.Schema == nil && d.err == nil {
+			d.err = wire.Missing(o.place.member("schema"))
+		}
+	default:
+		return false
+	}
+	d.r.Output = output
+	return o.rest(among("type", "name", "description", "strict", "schema")) == nil
+}
+
+// conversation reads the instructions and the input.
+func (d *request) conversation(top *object) {
+	if instructions := top.Value("instructions"); instructions != nil {
+		at := llm.Pos{Message: posInstructions, Part: -1}
+		text := &llm.Text{Common: llm.Common{Pos: at}, Text: top.text("instructions")}
+		d.r.Messages = append(d.r.Messages, llm.Message{Role: llm.RoleSystem, Parts: []llm.Part{text}, Pos: at})
+	}
+	input := top.Value("input")
+	d.elsewhere = d.r.PreviousID != "" || top.Value("conversation") != nil || top.Value("prompt") != nil
+	switch {
+	case input == nil && !d.elsewhere && d.err == nil:
+		d.err = wire.Missing("input")
+	case input == nil:
+	case input[0] == '"':
+		at := llm.Pos{Message: posInput, Part: -1}
+		text := &llm.Text{Common: llm.Common{Pos: at}, Text: unquoted(input)}
+		d.r.Messages = append(d.r.Messages, llm.Message{Role: llm.RoleUser, Parts: []llm.Part{text}, Pos: at})
+	case input[0] != '[':
+		d.fail("input", "must be a string or an array")
+	default:
+		top.elements("input", d.item)
+	}
+}
