@@ -98,6 +98,14 @@ func (s *Scanner) Pos() int {
 	return s.pos
 }
 
+// Since gives the bytes from a position up to where the scanner is.
+func (s *Scanner) Since(start int) []byte {
+	if s.err != nil || start > s.pos {
+		return nil
+	}
+	return s.src[start:s.pos:s.pos]
+}
+
 // Members loops over an object's members by name. A value that is no object is
 // skipped. Leaving the loop early makes the scanner useless.
 func (s *Scanner) Members(yield func(name []byte) bool) {

@@ -26,13 +26,13 @@ type ChatCodec struct{ Codec }
 var (
 	Chat        = ChatCodec{Codec{name: dialect.OpenAIChat, input: "messages", limit: "max_completion_tokens"}}
 	Completions = Codec{name: dialect.OpenAICompletions, input: "prompt", limit: "max_tokens"}
-	Embeddings  = Codec{name: dialect.OpenAIEmbeddings, input: "input"}
+	Embeddings  = EmbeddingsCodec{Codec{name: dialect.OpenAIEmbeddings, input: "input"}}
 )
 
 var (
-	_ dialect.Codec          = Chat
+	_ dialect.Translator     = Chat
 	_ dialect.Codec          = Completions
-	_ dialect.Codec          = Embeddings
+	_ dialect.Embedder       = Embeddings
 	_ dialect.RequestEncoder = Chat
 	_ dialect.AnswerDecoder  = (*legacyDecoder)(nil)
 )

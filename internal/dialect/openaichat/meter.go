@@ -29,9 +29,22 @@ type meter struct {
 	// choice, and nothing that ends or counts.
 	pieces     int
 	start, end int  // of the last one, with its quotes
-	thought    bool // it is reasoning
+	kind       kind // what it is
 	singular   bool // nothing but text was found so far
+	// What a decoder that reads along must know of the event at hand.
+	fitted  []byte // the text of an ordinary chunk, with its quotes; nil: it is none
+	learned bool   // it became the template
+	usual   kind   // what the template's text is
 }
+
+// kind is what a piece of generated text is.
+type kind byte
+
+const (
+	kindText kind = iota
+	kindThinking
+	kindArguments
+)
 
 // textSink gets generated text as quoted JSON strings.
 type textSink interface {
@@ -44,7 +57,7 @@ func (c Codec) NewMeter() dialect.Meter { return &meter{} }
 
 // Event implements [dialect.Meter].
 func (m *meter) Event(e sse.Event) dialect.Mark {
-	m.mark = dialect.Mark{}
+	m.mark, m.fitted, m.learned = dialect.Mark{}, nil, false
 	switch {
 	case e.Data == nil:
 		return m.mark
@@ -57,24 +70,26 @@ func (m *meter) Event(e sse.Event) dialect.Mark {
 		return m.mark
 	}
 	if quoted, ok := m.ordinary.Fit(e.Data); ok {
-		m.take(quoted, m.ordinary.Thinking)
+		m.fitted = quoted
+		m.take(quoted, m.usual)
 		return m.mark
 	}
 	m.pieces, m.singular = 0, true
 	found := m.read(e.Data, "delta")
 	m.mark.UsageOnly = found.usage && found.answers == 0
 	if found.valid && m.singular && m.pieces == 1 && found.answers == 1 && !found.usage && !m.mark.Failed {
-		m.ordinary.Learn(e.Data, m.start, m.end, m.thought)
+		m.ordinary.Learn(e.Data, m.start, m.end, m.kind == kindThinking)
+		m.usual, m.learned = m.kind, true
 	}
 	return m.mark
 }
 
 // take notes the first choice's text.
-func (m *meter) take(quoted []byte, thinking bool) (added bool) {
+func (m *meter) take(quoted []byte, k kind) (added bool) {
 	added = m.add(quoted)
 	switch {
-	case !added || m.texts == nil:
-	case thinking:
+	case !added || m.texts == nil || k == kindArguments:
+	case k == kindThinking:
 		m.texts.thinking(quoted)
 	default:
 		m.texts.text(quoted)
@@ -222,12 +237,12 @@ func (m *meter) message(s *jsonedit.Scanner, index int64) {
 			for range s.Elements {
 				for inner := range s.Members {
 					if string(inner) == "function" {
-						m.function(s)
+						m.function(s, index)
 					}
 				}
 			}
 		case "function_call":
-			m.function(s)
+			m.function(s, index)
 		case "audio":
 			m.singular = false
 			m.audio(s, index)
@@ -260,12 +275,17 @@ func (m *meter) content(s *jsonedit.Scanner, index int64) {
 	}
 }
 
-func (m *meter) function(s *jsonedit.Scanner) {
-	m.singular = false
+// function notes a call's arguments, the pieces of which are ordinary chunks too,
+// and its name, which begins a call and is none.
+func (m *meter) function(s *jsonedit.Scanner, index int64) {
 	for name := range s.Members {
 		switch string(name) {
-		case "name", "arguments":
-			m.add(s.Skip())
+		case "name":
+			if m.add(s.Skip()) {
+				m.singular = false
+			}
+		case "arguments":
+			m.generated(s, index, kindArguments)
 		}
 	}
 }
@@ -281,22 +301,24 @@ func (m *meter) audio(s *jsonedit.Scanner, index int64) {
 	}
 }
 
-func (m *meter) text(s *jsonedit.Scanner, index int64) { m.generated(s, index, false) }
+func (m *meter) text(s *jsonedit.Scanner, index int64) { m.generated(s, index, kindText) }
 
-func (m *meter) thinking(s *jsonedit.Scanner, index int64) bool { return m.generated(s, index, true) }
+func (m *meter) thinking(s *jsonedit.Scanner, index int64) bool {
+	return m.generated(s, index, kindThinking)
+}
 
 // generated notes a piece of a choice's text.
-func (m *meter) generated(s *jsonedit.Scanner, index int64, thinking bool) bool {
+func (m *meter) generated(s *jsonedit.Scanner, index int64, k kind) bool {
 	start := s.Pos()
 	quoted := s.Skip()
 	if index != 0 {
 		m.singular = false
 		return m.add(quoted)
 	}
-	if !m.take(quoted, thinking) {
+	if !m.take(quoted, k) {
 		return false
 	}
-	m.start, m.end, m.thought = start, start+len(quoted), thinking
+	m.start, m.end, m.kind = start, start+len(quoted), k
 	return true
 }
 
@@ -314,24 +336,5 @@ func (m *meter) add(quoted []byte) bool {
 func (m *meter) finish(reason string, index int64) {
 	if index == 0 || m.reading.Finish == llm.FinishUnknown {
 		m.reading.Finish = finishReason(reason)
-	}
-}
-
-func finishReason(reason string) llm.FinishReason {
-	switch reason {
-	case "":
-		return llm.FinishUnknown
-	case "stop", "eos", "eos_token", "stop_sequence", "end_turn":
-		return llm.FinishStop
-	case "length", "max_tokens", "model_length": // the last: Mistral
-		return llm.FinishLength
-	case "tool_calls", "function_call", "tool_use":
-		return llm.FinishToolCalls
-	case "content_filter", "refusal", "sensitive": // the last: Z.ai
-		return llm.FinishFilter
-	case "error", "network_error", "insufficient_system_resource": // Mistral and OpenRouter, Z.ai, DeepSeek
-		return llm.FinishError
-	default:
-		return llm.FinishOther
 	}
 }

@@ -59,7 +59,7 @@ func TestTemplate(t *testing.T) {
 		"finish is no text":  {chunks(f(text, "a"), f(finish, "b"), f(text, "c")), 1},
 		"other choice":       {chunks(f(text, "a"), f(other, "b"), f(other, "c"), f(text, "d")), 1},
 		"thinking":           {chunks(f(think, "a"), f(think, "b"), f(text, "c"), f(text, "d"), f(think, "e")), 2},
-		"tools":              {chunks(f(tool, "{"), f(tool, "}")), 0},
+		"arguments":          {chunks(f(tool, "{"), f(tool, "}")), 1},
 		"two pieces":         {chunks(f(two, "a", "b"), f(two, "c", "d")), 0},
 		"empty first":        {chunks(f(text, ""), f(text, "a"), f(text, "b")), 1},
 		"longer by a byte":   {chunks(f(text, "a"), f(text, "b")+" "), 0},

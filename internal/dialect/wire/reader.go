@@ -21,7 +21,8 @@ type Reader struct {
 	steps []step
 	room  [12]step // backs steps of the usual depth
 	err   *llm.Error
-	text  []byte // scratch
+	text  []byte  // scratch
+	outer *Reader // the reader of the body that this one reads a value of
 }
 
 // step is one step of a path: a member's name, or an element's index.
@@ -96,7 +97,33 @@ func (r *Reader) FailWith(err *llm.Error) {
 		r.err = err
 		r.s = jsonedit.NewScanner(nil)
 	}
+	if r.outer != nil {
+		r.outer.FailWith(err)
+	}
 }
+
+// Value takes any value and gives its bytes as they stand in the body, to be
+// read by At or Unquote.
+func (r *Reader) Value() []byte { return r.s.Skip() }
+
+// At reads a value that Value took, of a member of the object at hand ("" for
+// the value at hand itself). What is wrong with it is wrong with the body.
+func (r *Reader) At(member string, value []byte) *Reader {
+	inner := &Reader{s: jsonedit.NewScanner(value), outer: r}
+	inner.steps = append(inner.room[:0], r.steps...)
+	if member != "" {
+		inner.steps = append(inner.steps, step{name: []byte(member), index: -1})
+	}
+	return inner
+}
+
+// Pos is where the next value begins, and Since what stands between there and
+// the end of the value just taken.
+func (r *Reader) Pos() int { return r.s.Pos() }
+
+// Since gives a copy of the bytes from a position to the end of the value just
+// taken. Names that come twice in it are refused.
+func (r *Reader) Since(start int) []byte { return r.checked(r.s.Since(start)) }
 
 // want notes that the value at hand is not what it must be. What ends too early
 // or is no JSON is left to End.
@@ -155,8 +182,16 @@ func (r *Reader) Text() string {
 		r.want("a string")
 		return ""
 	}
-	quoted := r.s.Skip()
-	if len(quoted) < len(`""`) {
+	return r.Unquote("", r.s.Skip())
+}
+
+// Unquote gives what a string says that Value took, of a member of the object at
+// hand ("" for the value at hand itself).
+func (r *Reader) Unquote(member string, quoted []byte) string {
+	if len(quoted) < len(`""`) || quoted[0] != '"' {
+		if quoted != nil {
+			r.Fail(member, "must be a string")
+		}
 		return ""
 	}
 	if bytes.IndexByte(quoted, '\\') < 0 {
@@ -230,9 +265,12 @@ func (r *Reader) Bool() bool {
 // Raw takes any value and gives a copy of its bytes. Names that come twice in it
 // are refused.
 func (r *Reader) Raw() []byte {
-	composite := r.s.Kind() == jsonedit.KindObject || r.s.Kind() == jsonedit.KindArray
-	value := bytes.Clone(r.s.Skip())
-	if composite && value != nil && !jsontext.Value(value).IsValid(jsontext.AllowInvalidUTF8(true)) {
+	return r.checked(r.s.Skip())
+}
+
+func (r *Reader) checked(value []byte) []byte {
+	value = bytes.Clone(value)
+	if len(value) > 0 && (value[0] == '{' || value[0] == '[') && !jsontext.Value(value).IsValid(jsontext.AllowInvalidUTF8(true)) {
 		r.failRaw(value)
 	}
 	return value

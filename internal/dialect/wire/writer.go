@@ -201,3 +201,19 @@ func (r *Rest) Extra(format llm.Format) llm.Extra {
 	}
 	return llm.Extra{}
 }
+
+// Count is how many members an object has.
+func Count(object []byte) (n int) {
+	s := jsonedit.NewScanner(object)
+	for range s.Members {
+		n++
+	}
+	return n
+}
+
+// Member begins a member of any name, whose value comes next.
+func (w *Writer) Member(name string) *Writer {
+	w.separate()
+	w.Bytes = append(AppendQuote(w.Bytes, name), ':')
+	return w
+}
