@@ -14,10 +14,10 @@ import (
 
 // roles are the format's roles. A missing one is the user's.
 var roles = map[string]llm.Role{
-	"": llm.RoleUser, "user": llm.RoleUser, "model": llm.RoleAssistant, "function": llm.RoleTool, "tool": llm.RoleTool,
+	"": llm.RoleUser, roleUser: llm.RoleUser, roleModel: llm.RoleAssistant, roleFunction: llm.RoleTool,
 }
 
-// message takes a content. In systemInstruction the role says nothing.
+// message takes a content.
 func (d *requestDecoder) message(index int32, c *content) error {
 	pos := llm.Pos{Message: index, Part: -1}
 	m := llm.Message{Role: llm.RoleSystem, Pos: pos, Extra: extraOf(c.Extra)}
@@ -28,16 +28,61 @@ func (d *requestDecoder) message(index int32, c *content) error {
 		}
 		m.Role = role
 	}
+	if c.Role != wireRole(m.Role) { // a role that says nothing, or the older one of results
+		m.Wire = llm.Extra{Format: dialect.Gemini, JSON: []byte(`{"role":` + string(jsonedit.AppendQuote(nil, c.Role)) + `}`)}
+	}
+	into := &m
+	if n := len(d.r.Messages); n > 0 && m.Role == llm.RoleAssistant && d.r.Messages[n-1].Role == m.Role && len(c.Extra) == 0 {
+		// Chats of Google's SDKs send a streamed answer back as one content a chunk.
+		into = &d.r.Messages[n-1]
+	}
 	for i := range c.Parts {
 		pos.Part = int32(i)
 		p, err := d.part(pos, &c.Parts[i])
 		if err != nil {
 			return err
 		}
-		m.Parts = append(m.Parts, p)
+		d.put(into, p)
 	}
-	d.r.Messages = append(d.r.Messages, m)
+	if into == &m {
+		d.r.Messages = append(d.r.Messages, m)
+	}
 	return nil
+}
+
+// put adds a part to a message. Pieces of an answer's text from several contents
+// become one again, and so do those of thoughts with another provider's state,
+// which came behind the last of them.
+func (d *requestDecoder) put(m *llm.Message, p llm.Part) {
+	n := len(m.Parts)
+	switch p := p.(type) {
+	case *llm.Text:
+		if n == 0 || p.Pos.Message == m.Pos.Message {
+			break
+		}
+		before, ok := m.Parts[n-1].(*llm.Text)
+		if ok && before.Opaque == nil && len(before.Extra.JSON) == 0 && len(p.Extra.JSON) == 0 {
+			before.Text += p.Text
+			before.Opaque = p.Opaque
+			return
+		}
+		if p.Text == "" && p.Opaque == nil {
+			return
+		}
+	case *llm.Thinking:
+		if o := p.Opaque; o == nil || o.Format == dialect.Gemini || p.Redacted {
+			break
+		}
+		for ; n > 0; n-- {
+			before, ok := m.Parts[n-1].(*llm.Thinking)
+			if !ok || before.Opaque != nil || len(before.Extra.JSON) > 0 {
+				break
+			}
+			p.Text = before.Text + p.Text
+		}
+		m.Parts = m.Parts[:n]
+	}
+	m.Parts = append(m.Parts, p)
 }
 
 func (d *requestDecoder) part(pos llm.Pos, p *part) (llm.Part, error) {
@@ -283,28 +328,4 @@ func standardBase64(text string) string {
 		text += "=="[:4-missing]
 	}
 	return text
-}
-
-// notBase64 marks the bytes that are not of the standard alphabet.
-var notBase64 = func() (table [256]byte) {
-	for i := range table {
-		table[i] = 1
-	}
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
-		table[c] = 0
-	}
-	return table
-}()
-
-// isBase64 checks what standardBase64 gave.
-func isBase64(text string) bool {
-	if len(text)%4 != 0 {
-		return false
-	}
-	digits := strings.TrimSuffix(strings.TrimSuffix(text, "="), "=")
-	var bad byte
-	for i := range len(digits) {
-		bad |= notBase64[digits[i]]
-	}
-	return bad == 0
 }

@@ -70,7 +70,7 @@ func decodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
 		return nil, err
 	}
 	d.generationConfig(in.GenerationConfig)
-	r.Extra = extraOf(jsontext.Value(d.extra))
+	r.Extra, r.Wire = extraOf(jsontext.Value(d.extra)), extraOf(jsontext.Value(d.wire))
 	return r, nil
 }
 
@@ -78,6 +78,7 @@ type requestDecoder struct {
 	r     *llm.Request
 	seal  dialect.Sealer
 	extra object // of the request
+	wire  object
 	calls []openCall
 }
 
@@ -178,11 +179,10 @@ func (d *requestDecoder) generationConfig(c *generationConfig) {
 	r.Seed, r.LogProbs, r.TopLogProbs = (*int64)(c.Seed), c.ResponseLogprobs, (*int64)(c.Logprobs)
 	d.output(c)
 	d.extra.addAll(inGeneration, c.Extra)
-	switch {
-	case len(c.ResponseModalities) == 1 && strings.EqualFold(c.ResponseModalities[0], "TEXT"):
-		d.extra.add(modalities, []byte("[]")) // the default, which asks another format for nothing
-	case len(c.ResponseModalities) > 0:
-		d.extra.add(modalities, marshal(c.ResponseModalities))
+	if kinds := c.ResponseModalities; len(kinds) == 1 && strings.EqualFold(kinds[0], "TEXT") {
+		d.wire.add(modalities, marshal(kinds)) // the default, which asks another format for nothing
+	} else if len(kinds) > 0 {
+		d.extra.add(modalities, marshal(kinds))
 	}
 	if t := c.ThinkingConfig; t != nil {
 		r.Reasoning = &llm.Reasoning{Budget: (*int64)(t.ThinkingBudget), Show: t.IncludeThoughts}

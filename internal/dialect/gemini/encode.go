@@ -1,6 +1,7 @@
 package gemini
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"math"
@@ -47,7 +48,14 @@ type requestEncoder struct {
 	// config and calling are made when a member of theirs is set.
 	config  generationConfig
 	calling *functionCallingConfig
-	names   map[string]string // of the tools, by the id of their calls
+	calls   map[string]calledTool // by id
+	order   map[*functionResponse]int
+}
+
+// calledTool is a call's tool, and which call it was.
+type calledTool struct {
+	name   string
+	number int
 }
 
 // isOwn says that a request came in this format, so that what it said is said
@@ -101,7 +109,7 @@ func (e *requestEncoder) output() error {
 	if f == nil {
 		return nil
 	}
-	if err := e.u.Extra(f.Extra, e.path(dialect.FieldOutput)); err != nil {
+	if err := e.u.Extra(f.Extra, e.u.Name(dialect.FieldOutput)); err != nil {
 		return err
 	}
 	switch f.Kind {
@@ -133,7 +141,7 @@ func (e *requestEncoder) tools() error {
 	last := int32(-1) // the place of the tool that the last object was made for
 	for i := range e.r.Tools {
 		t := &e.r.Tools[i]
-		if err := e.u.Extra(t.Extra, fmt.Sprintf("%s[%d]", e.path(dialect.FieldTools), t.Index)); err != nil {
+		if err := e.u.Extra(t.Extra, fmt.Sprintf("%s[%d]", e.u.Name(dialect.FieldTools), t.Index)); err != nil {
 			return err
 		}
 		if t.Cache != nil {
@@ -267,7 +275,9 @@ func areLabels(metadata map[string]string) bool {
 // extras puts the members without a word of their own where they were, and the
 // objects together.
 func (e *requestEncoder) extras() {
-	members := membersOf(e.r.Extra)
+	all := object(bytes.Clone(membersOf(e.r.Extra)))
+	all.addAll("", membersOf(e.r.Wire))
+	members := jsontext.Value(all)
 	thinking, members := splitExtra(members, inThinking)
 	generation, members := splitExtra(members, inGeneration)
 	calling, members := splitExtra(members, inCalling)
@@ -306,21 +316,5 @@ func (e *requestEncoder) generationExtra(members jsontext.Value) {
 	if mime != nil {
 		e.config.ResponseMIMEType = string(jsonedit.AppendText(nil, mime))
 	}
-	kinds, members := take(members, strings.TrimPrefix(modalities, inGeneration))
-	if string(kinds) == "[]" {
-		e.config.ResponseModalities = list[string]{"TEXT"}
-	} else if kinds != nil {
-		_ = json.Unmarshal(kinds, &e.config.ResponseModalities, reading)
-	}
 	e.config.Extra = members
-}
-
-// path names a field as the client's format does.
-func (e *requestEncoder) path(f dialect.Field) string {
-	if e.u.Source != nil {
-		if path := e.u.Source.FieldPath(f); path != "" {
-			return path
-		}
-	}
-	return string(f)
 }

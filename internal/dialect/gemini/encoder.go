@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
@@ -209,7 +210,7 @@ func (e *encoder) text(dst []byte, number int, text string) []byte {
 		return e.chunk(dst, p.choice, part{Text: &text, Thought: thought, Extra: membersOf(extra)})
 	}
 	dst = append(dst, chunkHead...)
-	dst = jsonedit.AppendQuote(dst, text)
+	dst = wire.AppendQuote(dst, text)
 	if thought {
 		dst = append(dst, `,"thought":true`...)
 	}

@@ -58,16 +58,6 @@ func plainRequest(t testing.TB, body []byte) any {
 	var v map[string]any
 	require.NoError(t, json.Unmarshal(body, &v))
 	v = camel(v, requestNames).(map[string]any)
-	// The role of a system instruction says nothing: "text only".
-	if system, ok := v["systemInstruction"].(map[string]any); ok {
-		delete(system, "role")
-	}
-	for _, c := range v["contents"].([]any) {
-		c := c.(map[string]any)
-		if c["role"] == nil { // it is the user's by default
-			c["role"] = "user"
-		}
-	}
 	// An empty object asks for nothing.
 	if config, ok := v["generationConfig"].(map[string]any); ok && len(config) == 0 {
 		delete(v, "generationConfig")

@@ -15,7 +15,7 @@ func inlineMedia(common llm.Common, b *blob, path string) (*llm.Media, error) {
 		return nil, wire.Invalid(path+".mimeType", "is required")
 	}
 	data := standardBase64(b.Data)
-	if data == "" || !isBase64(data) {
+	if !wire.ValidBase64(data) {
 		return nil, wire.Invalid(path+".data", "must be base64")
 	}
 	m := &llm.Media{Common: common, Kind: mediaKind(b.MIMEType), MIME: b.MIMEType, Data: data, Name: b.DisplayName}

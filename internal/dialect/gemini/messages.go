@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
+	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -18,27 +21,40 @@ import (
 const noSignature = "skip_thought_signature_validator"
 
 const (
-	roleUser  = "user"
-	roleModel = "model"
+	roleUser     = "user"
+	roleModel    = "model"
+	roleFunction = "function" // of results, in older clients
 )
 
+// wireRole is a role as the format has it. A system instruction has none.
+func wireRole(role llm.Role) string {
+	switch role {
+	case llm.RoleSystem, llm.RoleDeveloper:
+		return ""
+	case llm.RoleAssistant:
+		return roleModel
+	}
+	return roleUser
+}
+
 func (e *requestEncoder) messages() error {
-	e.names = make(map[string]string)
+	e.calls, e.order = make(map[string]calledTool), make(map[*functionResponse]int)
 	for i := range e.r.Messages {
 		m := &e.r.Messages[i]
 		if err := e.u.PartExtra(m.Extra, m.Pos); err != nil {
 			return err
 		}
-		if m.Name != "" {
-			if err := e.u.Part(m.Pos, "name", ""); err != nil {
-				return err
-			}
+		if m.Name != "" && m.Role != llm.RoleTool {
+			e.leave(m.Pos, "name")
 		}
 		parts, err := e.parts(m)
 		if err != nil {
 			return err
 		}
 		e.add(m, parts)
+	}
+	if !e.own {
+		e.inOrder()
 	}
 	if e.gen3 {
 		e.signCalls()
@@ -49,9 +65,14 @@ func (e *requestEncoder) messages() error {
 // add puts a message's parts into a content. What other formats spread over
 // several messages (each tool's result, say) belongs into one.
 func (e *requestEncoder) add(m *llm.Message, parts []part) {
-	if m.Role == llm.RoleSystem || m.Role == llm.RoleDeveloper {
+	role := wireRole(m.Role)
+	said := role
+	if own := wire.Member(m.Wire.In(dialect.Gemini), "role"); own != nil {
+		said = string(jsonedit.AppendText(nil, own))
+	}
+	if role == "" {
 		if e.out.SystemInstruction == nil {
-			e.out.SystemInstruction = &content{}
+			e.out.SystemInstruction = &content{Role: said}
 		}
 		s := e.out.SystemInstruction
 		s.Parts, s.Extra = append(s.Parts, parts...), membersOf(m.Extra)
@@ -60,16 +81,35 @@ func (e *requestEncoder) add(m *llm.Message, parts []part) {
 	if len(parts) == 0 && !e.own {
 		return
 	}
-	role := roleUser
-	if m.Role == llm.RoleAssistant {
-		role = roleModel
-	}
 	if n := len(e.out.Contents); n > 0 && e.out.Contents[n-1].Role == role && !e.own {
 		c := &e.out.Contents[n-1]
 		c.Parts = append(c.Parts, parts...)
 		return
 	}
-	e.out.Contents = append(e.out.Contents, content{Role: role, Parts: parts, Extra: membersOf(m.Extra)})
+	e.out.Contents = append(e.out.Contents, content{Role: said, Parts: parts, Extra: membersOf(m.Extra)})
+}
+
+// leave notes a member of a part that no model sees.
+func (e *requestEncoder) leave(pos llm.Pos, member string) {
+	e.u.Leave(dialect.Field(e.u.At(pos) + "." + member))
+}
+
+// inOrder puts the results of calls made at once in the calls' order, since they
+// may have no ids to tell them apart.
+func (e *requestEncoder) inOrder() {
+	for i := range e.out.Contents {
+		var at []int
+		var results []part
+		for j, p := range e.out.Contents[i].Parts {
+			if p.FunctionResponse != nil {
+				at, results = append(at, j), append(results, p)
+			}
+		}
+		slices.SortStableFunc(results, func(a, b part) int { return e.order[a.FunctionResponse] - e.order[b.FunctionResponse] })
+		for j, p := range results {
+			e.out.Contents[i].Parts[at[j]] = p
+		}
+	}
 }
 
 // signCalls gives the first call of each step of the turn under way a signature
@@ -130,7 +170,7 @@ func (e *requestEncoder) part(p llm.Part) (out part, ok bool, err error) {
 	switch p := p.(type) {
 	case *llm.Text:
 		if len(p.Citations) > 0 && !e.own {
-			err = e.u.Part(p.Pos, "citations", "")
+			e.leave(p.Pos, "citations")
 		}
 		out.Text = &p.Text
 	case *llm.Refusal:
@@ -163,7 +203,7 @@ func (e *requestEncoder) call(c *llm.ToolCall) (out part, ok bool, err error) {
 	if c.Custom {
 		return out, false, e.u.Part(c.Pos, "", "it has only functions with JSON arguments")
 	}
-	e.names[c.ID] = c.Name
+	e.calls[c.ID] = calledTool{c.Name, len(e.calls)}
 	f := &functionCall{ID: e.id(c.ID), Name: c.Name}
 	if c.Arguments != "" {
 		f.Args = appendArguments(nil, c.Arguments)
@@ -186,7 +226,8 @@ func (e *requestEncoder) result(r *llm.ToolResult) (out part, ok bool, err error
 	if r.Custom {
 		return out, false, e.u.Part(r.Pos, "", "it has only functions with JSON arguments")
 	}
-	f := &functionResponse{ID: e.id(r.CallID), Name: cmp.Or(r.Name, e.names[r.CallID], r.CallID)}
+	f := &functionResponse{ID: e.id(r.CallID), Name: cmp.Or(r.Name, e.calls[r.CallID].name, r.CallID)}
+	e.order[f] = e.calls[r.CallID].number
 	text, texts := "", 0
 	for _, p := range r.Parts {
 		switch p := p.(type) {
@@ -223,9 +264,7 @@ func (e *requestEncoder) result(r *llm.ToolResult) (out part, ok bool, err error
 
 func (e *requestEncoder) media(m *llm.Media) (out part, ok bool, err error) {
 	if m.Detail != "" && m.Detail != "auto" && m.Detail != "original" {
-		if err := e.u.Part(m.Pos, "detail", ""); err != nil {
-			return out, false, err
-		}
+		e.leave(m.Pos, "detail")
 	}
 	if m.URL != "" && !e.own && !takesURL(m.URL) {
 		if e.o.Inline == nil {
@@ -241,8 +280,9 @@ func (e *requestEncoder) media(m *llm.Media) (out part, ok bool, err error) {
 	file, rest := splitExtra(rest, "fileData.")
 	out.Extra = rest
 	name := m.Name
-	if !e.own {
-		name = "" // only Vertex AI takes one, and no model sees it
+	if !e.own && name != "" { // only Vertex AI takes one
+		e.leave(m.Pos, "filename")
+		name = ""
 	}
 	switch {
 	case m.FileID != "" && (e.own || strings.HasPrefix(m.FileID, filesAPI)):

@@ -73,7 +73,7 @@ func (e *requestEncoder) reasoning() error {
 	if r == nil {
 		return nil
 	}
-	if err := e.u.Extra(r.Extra, e.path(dialect.FieldReasoning)); err != nil {
+	if err := e.u.Extra(r.Extra, e.u.Name(dialect.FieldReasoning)); err != nil {
 		return err
 	}
 	t := &thinkingConfig{IncludeThoughts: r.Show}

@@ -25,12 +25,17 @@ var statusWords = map[int]string{
 	llm.StatusClientClosedRequest:    "CANCELLED",
 	http.StatusInternalServerError:   "INTERNAL",
 	http.StatusNotImplemented:        "UNIMPLEMENTED",
-	http.StatusBadGateway:            "UNAVAILABLE",
+	http.StatusBadGateway:            "UNAVAILABLE", // see statusWord
 	http.StatusServiceUnavailable:    "UNAVAILABLE",
 	http.StatusGatewayTimeout:        "DEADLINE_EXCEEDED",
 }
 
-func statusWord(status int) string {
+func statusWord(cause llm.Cause, status int) string {
+	switch cause {
+	case llm.CauseUpstreamAuth, llm.CauseUpstreamInvalid: // trying again would not help
+		return "INTERNAL"
+	default: // the status tells it
+	}
 	if word, ok := statusWords[status]; ok {
 		return word
 	}
@@ -70,7 +75,7 @@ const googleRPC = "type.googleapis.com/google.rpc."
 // appendError says an error as Google does.
 func appendError(dst []byte, err *llm.Error, requestID string) []byte {
 	status := err.Status()
-	body := errorBody{Error: errorObject{Code: status, Message: err.Message, Status: statusWord(status)}}
+	body := errorBody{Error: errorObject{Code: status, Message: err.Message, Status: statusWord(err.Cause, status)}}
 	add := func(d errorDetail) { body.Error.Details = append(body.Error.Details, d) }
 	if err.Code != "" {
 		add(errorDetail{Type: googleRPC + "ErrorInfo", Reason: strings.ToUpper(err.Code)})
