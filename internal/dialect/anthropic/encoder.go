@@ -48,6 +48,9 @@ func (e *encoder) Ping() []byte { return []byte("event: ping\ndata: {\"type\": \
 
 // AppendEvent implements [dialect.Encoder].
 func (e *encoder) AppendEvent(dst []byte, event llm.Event) []byte {
+	if failed, ok := event.(llm.Failed); ok { // not through seq, which would end what is open
+		return Messages.AppendErrorEvent(dst, failed.Err, e.o.RequestID)
+	}
 	e.dst = dst
 	e.seq.Add(event, e.event)
 	dst, e.dst = e.dst, nil
@@ -55,10 +58,6 @@ func (e *encoder) AppendEvent(dst []byte, event llm.Event) []byte {
 }
 
 func (e *encoder) event(event llm.Event) {
-	if failed, ok := event.(llm.Failed); ok {
-		e.dst = Messages.AppendErrorEvent(e.dst, failed.Err, e.o.RequestID)
-		return
-	}
 	if !e.started {
 		head, _ := event.(llm.Started)
 		e.start(head)
