@@ -1,6 +1,7 @@
 package gemini
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -136,9 +137,6 @@ func (d *requestDecoder) functionCall(common llm.Common, f *functionCall, sealed
 	if f.Name == "" {
 		return nil, wire.Invalid(path+".name", "is required")
 	}
-	if len(f.Args) > 0 && f.Args[0] != '{' && f.Args[0] != 'n' {
-		return nil, wire.Invalid(path+".args", "must be an object")
-	}
 	call := &llm.ToolCall{Common: common, ID: f.ID, Name: f.Name, Arguments: arguments(f.Args)}
 	call.Extra = mergeExtra(call.Extra, "functionCall.", f.Extra)
 	if call.ID == "" {
@@ -163,16 +161,15 @@ func arguments(args jsontext.Value) string {
 	if len(args) == 0 || args[0] == 'n' {
 		return ""
 	}
-	if text, rest := take(args, unparsed); text != nil && rest == nil && text[0] == '"' {
+	if text := onlyMember(args, unparsed); text != nil && text[0] == '"' {
 		return string(jsonedit.AppendText(nil, text))
 	}
-	_ = args.Compact(writing)
 	return string(args)
 }
 
 // appendArguments reverses arguments.
 func appendArguments(dst []byte, args string) []byte {
-	if _, err := jsonedit.ReadObject([]byte(args)); err == nil {
+	if isObject(args) {
 		return append(dst, args...)
 	}
 	dst = append(dst, `{"`+unparsed+`":`...)
@@ -185,9 +182,6 @@ func (d *requestDecoder) functionResponse(common llm.Common, f *functionResponse
 	path := partPath(common.Pos) + ".functionResponse"
 	if f.Name == "" {
 		return nil, wire.Invalid(path+".name", "is required")
-	}
-	if len(f.Response) > 0 && f.Response[0] != '{' && f.Response[0] != 'n' {
-		return nil, wire.Invalid(path+".response", "must be an object")
 	}
 	call := d.find(f.ID, f.Name)
 	if call == nil {
@@ -232,26 +226,25 @@ func resultText(response jsontext.Value) (text *llm.Text, isError bool) {
 	if len(response) == 0 || response[0] == 'n' {
 		return nil, false
 	}
-	if failure, rest := take(response, "error"); failure != nil && rest == nil {
+	if failure := onlyMember(response, "error"); failure != nil {
 		if failure[0] == '"' {
 			return &llm.Text{Text: string(jsonedit.AppendText(nil, failure))}, true
 		}
 		isError = true
 	}
-	if output, rest := take(response, "output"); output != nil && rest == nil && output[0] == '"' {
+	if output := onlyMember(response, "output"); output != nil && output[0] == '"' {
 		if plain := string(jsonedit.AppendText(nil, output)); !isObject(plain) {
 			return &llm.Text{Text: plain}, false
 		}
 	}
-	_ = response.Compact(writing)
 	return &llm.Text{Text: string(response)}, isError
 }
 
 // appendResult reverses resultText.
 func appendResult(dst []byte, text string, isError bool) []byte {
 	if isObject(text) {
-		failure, rest := take([]byte(text), "error")
-		if !isError || failure != nil && rest == nil && failure[0] != '"' {
+		failure := onlyMember([]byte(text), "error")
+		if !isError || failure != nil && failure[0] != '"' {
 			return append(dst, text...)
 		}
 	}
@@ -260,12 +253,33 @@ func appendResult(dst []byte, text string, isError bool) []byte {
 		member = `{"error":`
 	}
 	dst = append(dst, member...)
-	return append(jsonedit.AppendQuote(dst, text), '}')
+	return append(wire.AppendQuote(dst, text), '}')
 }
 
 func isObject(text string) bool {
+	if !strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
+		return false
+	}
 	_, err := jsonedit.ReadObject([]byte(text))
 	return err == nil
+}
+
+// onlyMember is the value of an object's only member, if that has a name.
+func onlyMember(object []byte, name string) (value []byte) {
+	start := bytes.TrimLeft(object, "{ \t\r\n")
+	if len(start) < len(name)+2 || start[0] != '"' || string(start[1:len(name)+1]) != name || start[len(name)+1] != '"' {
+		return nil // the usual case, without looking at it all
+	}
+	s := jsonedit.NewScanner(object)
+	members := 0
+	for range s.Members {
+		members++
+		value = s.Skip()
+	}
+	if members != 1 {
+		return nil
+	}
+	return value
 }
 
 // mergeExtra adds members that stand deeper in a part, by their path.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strconv"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
@@ -132,20 +130,19 @@ func (c Count) DecodeCount(body []byte, o dialect.DecodeOptions) (*llm.Request, 
 		if name, err = spelling(&outer, wholeRequest, "generate_content_request"); err != nil {
 			return nil, err
 		}
-		if body = outer.Value(name); body == nil {
+		inner, ok, err := outer.Object(name)
+		if err != nil {
+			return nil, wire.RequestError(err)
+		}
+		if !ok {
 			return nil, wire.Missing("contents")
 		}
-		if body[0] != '{' {
-			return nil, wire.Invalid(name, "must be an object")
-		}
-		if _, err := jsonedit.ReadObject(body); err != nil {
-			return nil, within(name, wire.RequestError(err))
-		}
-		if _, body = take(body, "model"); body == nil { // the path says it
-			return nil, wire.Missing(name + ".contents")
+		body = outer.Value(name)
+		if _, named := inner.Find("model"); named { // the path says it
+			_, body = take(body, "model")
 		}
 	}
-	r, err := decodeRequest(body, o)
+	r, err := decodeRequest(wire.NewReader(body), o)
 	if err != nil {
 		return nil, within(name, wire.RequestError(err))
 	}
@@ -161,17 +158,14 @@ func (c Count) EncodeCount(r *llm.Request, o dialect.EncodeOptions) ([]byte, err
 		return nil, err
 	}
 	if o.Vertex {
-		return json.Marshal(in, writing)
+		return in.append(nil), nil
 	}
 	if in.SystemInstruction == nil && len(in.Tools) == 0 && in.ToolConfig == nil && in.GenerationConfig == nil {
-		return json.Marshal(request{Contents: in.Contents, Extra: in.Extra}, writing)
+		return (&request{Contents: in.Contents, Extra: in.Extra}).append(nil), nil
 	}
-	return json.Marshal(struct {
-		Request any `json:"generateContentRequest"`
-	}{struct {
-		Model   string `json:"model"`
-		request `json:",embed"`
-	}{modelName(model), *in}}, writing)
+	body := append([]byte(`{"`+wholeRequest+`":`), in.append(nil)...)
+	body = jsonedit.AppendQuote(append(body[:len(body)-1], `,"model":`...), modelName(model))
+	return append(body, "}}"...), nil
 }
 
 // DecodeCounted implements [dialect.TokenCounter].

@@ -30,10 +30,7 @@ const (
 
 // DecodeRequest implements [dialect.Translator].
 func (g Generate) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
-	if _, err := jsonedit.ReadObject(body); err != nil {
-		return nil, wire.RequestError(err)
-	}
-	r, err := decodeRequest(body, o)
+	r, err := decodeRequest(wire.NewReader(body), o)
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +38,10 @@ func (g Generate) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Requ
 	return r, nil
 }
 
-// decodeRequest reads a body that is known to be an object of bounded depth.
-func decodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
-	var in request
-	if err := json.Unmarshal(body, &in, reading); err != nil {
-		return nil, malformed(err)
+func decodeRequest(body *wire.Reader, o dialect.DecodeOptions) (*llm.Request, error) {
+	in := readRequest(body)
+	if err := body.End(); err != nil {
+		return nil, err
 	}
 	if len(in.Contents) == 0 {
 		return nil, wire.Missing("contents")

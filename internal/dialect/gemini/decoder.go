@@ -182,7 +182,7 @@ func (d *decoder) part(c *choice, data []byte, p *partView) {
 		c.open, c.thought = d.begin(c, textPart(p.thought)), p.thought
 	}
 	if !empty {
-		d.delta(c, p.text)
+		d.delta(c, p.plain)
 	}
 	if p.signature != nil {
 		c.opaque = d.opaque(p.signature)
@@ -202,8 +202,8 @@ func (d *decoder) begin(c *choice, p llm.Part) int {
 	return d.parts - 1
 }
 
-func (d *decoder) delta(c *choice, quoted []byte) {
-	text := string(jsonedit.AppendText(nil, quoted))
+func (d *decoder) delta(c *choice, plain []byte) {
+	text := string(plain)
 	if c.thought {
 		d.say(llm.ThinkingDelta{Part: c.open, Text: text})
 		return
@@ -285,7 +285,7 @@ func (d *decoder) extraText(c *choice, common llm.Common, p *part) {
 	d.close(c)
 	c.open, c.thought = d.begin(c, begin), p.Thought
 	if *p.Text != "" {
-		d.delta(c, jsonedit.AppendQuote(nil, *p.Text))
+		d.delta(c, []byte(*p.Text))
 	}
 	c.opaque = opaque
 	d.close(c)
@@ -305,6 +305,7 @@ func (d *decoder) functionCall(c *choice, common llm.Common, f *functionCall) {
 		c.partial.add(f, pieces)
 	default:
 		d.endPartial(c)
+		_ = f.Args.Compact(writing)
 		d.call(c, common, f, arguments(f.Args))
 		return
 	}

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/financecommander/tollgate/internal/dialect"
@@ -23,7 +22,7 @@ func (g Generate) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(out, writing)
+	return out.append(nil), nil
 }
 
 func encodeRequest(r *llm.Request, model string, o dialect.EncodeOptions) (*request, error) {

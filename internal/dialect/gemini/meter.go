@@ -58,6 +58,7 @@ const inContent = "content."
 type partView struct {
 	start, end int
 	text       []byte // quoted; nil: it has none
+	plain      []byte // what the text says
 	thought    bool
 	signature  []byte // quoted; nil: it has none
 	other      bool   // it has members besides text, thought and signature
@@ -262,9 +263,8 @@ func (m *meter) part(s *jsonedit.Scanner, c *candidateView) {
 	for name := range s.Members {
 		switch string(name) {
 		case "text":
-			if p.text = s.Skip(); !m.textless && wire.CollectText(&m.reading, p.text) {
-				m.mark.Content = true
-			}
+			p.text = s.Skip()
+			p.plain = m.collect(p.text)
 		case "thought":
 			p.thought = s.Bool()
 		case "thoughtSignature":
@@ -282,6 +282,25 @@ func (m *meter) part(s *jsonedit.Scanner, c *candidateView) {
 	}
 	if p.end = s.Pos(); m.answer != nil && p.end > p.start {
 		c.parts = append(c.parts, p)
+	}
+}
+
+// collect notes generated text and, for a sink, gives what it says.
+func (m *meter) collect(quoted []byte) (plain []byte) {
+	if m.textless {
+		return nil
+	}
+	before := len(m.reading.Text)
+	if wire.CollectText(&m.reading, quoted) {
+		m.mark.Content = true
+	}
+	switch {
+	case m.answer == nil:
+		return nil
+	case before+len(quoted) < maxText: // it was taken whole
+		return m.reading.Text[before:]
+	default:
+		return jsonedit.AppendText(nil, quoted)
 	}
 }
 
