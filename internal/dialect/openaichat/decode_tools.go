@@ -10,6 +10,9 @@ import (
 )
 
 func (d *requestDecoder) tools() {
+	if d.request.Tools == nil {
+		d.request.Tools = []llm.Tool{}
+	}
 	for i := range d.Elements {
 		d.tool(int32(i)) //nolint:gosec // a body has not so many tools
 	}

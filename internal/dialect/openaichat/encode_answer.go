@@ -22,8 +22,10 @@ func (e *encoder) AppendAnswer(dst []byte, a *llm.Answer) []byte {
 		e.answerChoice(&w, &a.Choices[i])
 	}
 	w.EndArray()
-	w.Name("usage")
-	appendUsage(&w, a.Usage, a.UsageExtra)
+	if counted(a.Usage, a.Reported) {
+		w.Name("usage")
+		appendUsage(&w, a.Usage, a.UsageExtra)
+	}
 	w.TextMember("service_tier", a.ServiceTier)
 	w.Members(a.Extra.In(dialect.OpenAIChat), "object")
 	w.End()

@@ -433,7 +433,7 @@ func (e *encoder) finish(dst []byte, f llm.Finished) []byte {
 		dst = e.chunkWith(dst, end.Choice, func(w *wire.Writer) { w.Members(memberOf(extra, "message")) },
 			nil, e.word(end, extra), extra, last)
 	}
-	if e.o.StreamUsage {
+	if e.o.StreamUsage && counted(f.Usage, f.Reported) {
 		w := wire.Writer{Bytes: append(dst, e.prefix...)}
 		w.EndArray()
 		w.Members(top)

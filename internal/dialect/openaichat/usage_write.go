@@ -6,6 +6,10 @@ import (
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
+// counted says whether there is any usage to tell: no numbers are better than
+// wrong ones.
+func counted(u llm.Usage, reported bool) bool { return reported || u != llm.Usage{} }
+
 // appendUsage writes a usage object: the provider's own where it was of this
 // format, else one with its inclusive counts.
 //
