@@ -2,7 +2,6 @@ package openairesponses
 
 import (
 	"github.com/financecommander/tollgate/internal/dialect"
-	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -17,8 +16,7 @@ type request struct {
 	reader
 	seal dialect.Sealer
 	r    *llm.Request
-	wire wire.Rest // members of r.Wire
-	more wire.Rest // members of r.Extra
+	wire []string // names of the members for r.Wire
 
 	calls map[string]bool // ids of the tool calls so far
 	// elsewhere: earlier items are kept by the provider, so that a result's call
@@ -29,34 +27,18 @@ type request struct {
 // DecodeRequest implements [dialect.Translator].
 func (Codec) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
 	d := request{seal: o.Seal, r: &llm.Request{StreamUsage: true}, calls: map[string]bool{}}
-	top := d.object(body, place{})
+	top := d.body(body)
 	if d.err != nil {
 		return nil, d.err
 	}
 	d.settings(&top)
 	d.tools(&top)
 	d.conversation(&top)
-	for name, value := range top.All {
-		if value[0] != 'n' && !known(string(name)) {
-			d.more.Add(name, d.copy(value, place{}, string(name)))
-		}
-	}
-	d.r.Extra, d.r.Wire = d.more.Extra(dialect.OpenAIResponses), d.wire.Extra(dialect.OpenAIResponses)
+	d.r.Extra, d.r.Wire = own(top.rest()), own(top.take(d.wire...))
 	if d.err != nil {
 		return nil, d.err
 	}
 	return d.r, nil
-}
-
-// known says that a member of the body is decoded.
-func known(name string) bool {
-	switch name {
-	case "model", "input", "instructions", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls",
-		"text", "max_output_tokens", "temperature", "top_p", "top_logprobs", "include", "reasoning", "truncation",
-		"metadata", "user", "safety_identifier", "prompt_cache_key", "service_tier", "store", "previous_response_id":
-		return true
-	}
-	return false
 }
 
 // settings reads all but the conversation and the tools.
@@ -65,7 +47,7 @@ func (d *request) settings(top *object) {
 	r.Model = top.required("model")
 	if stream := top.flag("stream"); stream != nil {
 		if r.Stream = *stream; !r.Stream {
-			d.only("stream", top)
+			d.wire = append(d.wire, "stream")
 		}
 	}
 	if limit := top.integer("max_output_tokens"); limit != nil {
@@ -75,15 +57,15 @@ func (d *request) settings(top *object) {
 	r.User, r.SafetyID = top.text("user"), top.text("safety_identifier")
 	r.CacheKey, r.ServiceTier = top.text("prompt_cache_key"), top.text("service_tier")
 	r.Store, r.PreviousID = top.flag("store"), top.text("previous_response_id")
-	if top.Value("stream_options") != nil {
-		d.only("stream_options", top) // it says how the stream is padded, nothing else
+	if top.get("stream_options") != nil {
+		d.wire = append(d.wire, "stream_options") // it says how the stream is padded, nothing else
 	}
 	switch top.text("truncation") {
 	case "":
 	case "disabled":
-		d.only("truncation", top)
+		d.wire = append(d.wire, "truncation")
 	default:
-		d.beyond("truncation", top)
+		top.leave("truncation")
 	}
 	d.metadata(top)
 	d.include(top)
@@ -91,29 +73,23 @@ func (d *request) settings(top *object) {
 	d.text(top)
 }
 
-// only keeps a member that asks nothing of another format's provider.
-func (d *request) only(name string, top *object) { d.wire.Add([]byte(name), top.raw(name)) }
-
-// beyond keeps a member that the vocabulary has no word for.
-func (d *request) beyond(name string, top *object) { d.more.Add([]byte(name), top.raw(name)) }
-
 func (d *request) metadata(top *object) {
 	labels, ok := top.nested("metadata")
 	if !ok {
 		return
 	}
 	d.r.Metadata = map[string]string{}
-	for name := range labels.All {
-		d.r.Metadata[string(name)] = labels.text(string(name))
+	for i := labels.from; i < labels.to; i++ {
+		name := string(d.members[i].name)
+		d.r.Metadata[name] = labels.text(name)
 	}
 }
 
 // include reads what the answer is to have beside its text. What the vocabulary
 // has no word for is refused by other formats, so the list goes to Extra then.
 func (d *request) include(top *object) {
-	foreign, some := false, false
+	foreign := false
 	top.elements("include", func(i int, value []byte) {
-		some = true
 		if value[0] != '"' {
 			d.fail(place{list: "include", index: i}.String(), "must be a string")
 		}
@@ -127,9 +103,9 @@ func (d *request) include(top *object) {
 	})
 	switch {
 	case foreign:
-		d.beyond("include", top)
-	case some:
-		d.only("include", top)
+		top.leave("include")
+	case top.get("include") != nil:
+		d.wire = append(d.wire, "include")
 	}
 }
 
@@ -142,7 +118,7 @@ func (d *request) reasoning(top *object) {
 	if d.r.Reasoning.Summary != "" {
 		d.r.Reasoning.Show = new(true)
 	}
-	d.r.Reasoning.Extra = own(o.rest(among("effort", "summary")))
+	d.r.Reasoning.Extra = own(o.rest())
 }
 
 // text reads the form of the answer's text. An object with members that are not
@@ -153,15 +129,16 @@ func (d *request) text(top *object) {
 		return
 	}
 	d.r.Verbosity = o.text("verbosity")
-	whole := o.rest(among("verbosity", "format")) == nil
+	whole := true
 	if format, ok := o.nested("format"); ok {
-		whole = d.format(&format) && whole
+		whole = d.format(&format)
 	}
+	whole = o.rest() == nil && whole
 	switch {
 	case !whole:
-		d.beyond("text", top)
+		top.leave("text")
 	case d.r.Output == nil && d.r.Verbosity == "":
-		d.only("text", top)
+		d.wire = append(d.wire, "text")
 	}
 }
 
@@ -174,28 +151,28 @@ func (d *request) format(o *object) (whole bool) {
 	case llm.OutputJSONSchema:
 		output.Name, output.Description = o.required("name"), o.text("description")
 		output.Strict = o.flag("strict")
-		if output.Schema = o.json("schema"); output.Schema == nil && d.err == nil {
-			d.err = wire.Missing(o.place.member("schema"))
+		if output.Schema = o.json("schema"); output.Schema == nil {
+			o.missing("schema")
 		}
 	default:
 		return false
 	}
 	d.r.Output = output
-	return o.rest(among("type", "name", "description", "strict", "schema")) == nil
+	return o.rest() == nil
 }
 
 // conversation reads the instructions and the input.
 func (d *request) conversation(top *object) {
-	if instructions := top.Value("instructions"); instructions != nil {
+	if instructions := top.get("instructions"); instructions != nil {
 		at := llm.Pos{Message: posInstructions, Part: -1}
 		text := &llm.Text{Common: llm.Common{Pos: at}, Text: top.text("instructions")}
 		d.r.Messages = append(d.r.Messages, llm.Message{Role: llm.RoleSystem, Parts: []llm.Part{text}, Pos: at})
 	}
-	input := top.Value("input")
-	d.elsewhere = d.r.PreviousID != "" || top.Value("conversation") != nil || top.Value("prompt") != nil
+	input := top.get("input")
+	d.elsewhere = d.r.PreviousID != "" || top.get("conversation") != nil || top.get("prompt") != nil
 	switch {
-	case input == nil && !d.elsewhere && d.err == nil:
-		d.err = wire.Missing("input")
+	case input == nil && !d.elsewhere:
+		top.missing("input")
 	case input == nil:
 	case input[0] == '"':
 		at := llm.Pos{Message: posInput, Part: -1}
@@ -204,6 +181,6 @@ func (d *request) conversation(top *object) {
 	case input[0] != '[':
 		d.fail("input", "must be a string or an array")
 	default:
-		top.elements("input", d.item)
+		top.objects("input", d.item)
 	}
 }

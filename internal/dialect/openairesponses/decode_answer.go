@@ -2,6 +2,7 @@ package openairesponses
 
 import (
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 )
@@ -15,14 +16,14 @@ func (Codec) DecodeAnswer(body []byte, o dialect.UpstreamOptions) (*llm.Answer, 
 		return nil, reading.Err
 	}
 	var lenient reader
-	top := lenient.object(body, place{})
+	top := lenient.value(body, place{})
 	a := &llm.Answer{
 		ID: top.text("id"), Model: reading.Model, Created: created(&top),
 		Usage: reading.Usage, Reported: reading.Reported, ServiceTier: reading.ServiceTier,
-		UsageExtra: usageExtra(top.Value("usage")), Extra: responseExtra(&top, reading),
+		UsageExtra: usageExtra(top.get("usage")), Extra: responseExtra(&top, reading),
 	}
 	choice := llm.Choice{Reason: reading.Finish}
-	top.elements("output", func(i int, value []byte) {
+	top.elements("output", func(_ int, value []byte) {
 		for _, p := range outputParts(value, o.Model) {
 			choice.Parts = append(choice.Parts, p)
 			if logprobs := logProbsOf(p); len(choice.LogProbs) == 0 {
@@ -38,7 +39,7 @@ func (Codec) DecodeAnswer(body []byte, o dialect.UpstreamOptions) (*llm.Answer, 
 // be counts as absent: an answer is not refused for it.
 func outputParts(value []byte, model string) []llm.Part {
 	var lenient reader
-	o := lenient.object(value, place{})
+	o := lenient.value(value, place{})
 	switch typ := o.text("type"); typ {
 	case "message":
 		return messageParts(&o)
@@ -65,10 +66,8 @@ func answerCall(o *object, typ string) *llm.ToolCall {
 
 func messageParts(o *object) []llm.Part {
 	var parts []llm.Part
-	o.elements("content", func(i int, value []byte) {
-		var lenient reader
-		part := lenient.object(value, place{})
-		parts = append(parts, readPart(&part, value, llm.RoleAssistant))
+	o.objects("content", func(_ int, part *object, value []byte) {
+		parts = append(parts, readPart(part, value, llm.RoleAssistant))
 	})
 	if len(parts) == 0 {
 		parts = []llm.Part{&llm.Text{Common: llm.Common{Wire: own([]byte(`{"empty":true}`))}}}
@@ -99,8 +98,8 @@ func readLogProbs(list []byte) []llm.LogProb {
 
 func readLogProb(value []byte) llm.LogProb {
 	var lenient reader
-	o := lenient.object(value, place{})
-	token := llm.LogProb{Token: o.text("token"), Top: readLogProbs(o.Value("top_logprobs"))}
+	o := lenient.value(value, place{})
+	token := llm.LogProb{Token: o.text("token"), Top: readLogProbs(o.get("top_logprobs"))}
 	if f := o.number("logprob"); f != nil {
 		token.LogProb = *f
 	}
@@ -108,40 +107,39 @@ func readLogProb(value []byte) llm.LogProb {
 		n, _ := jsonedit.ParseInt(value)
 		token.Bytes = append(token.Bytes, byte(n))
 	})
-	token.Extra = own(o.rest(among("token", "logprob", "bytes", "top_logprobs")))
+	token.Extra = own(o.rest())
 	return token
 }
 
 // created is when an answer began, if that is given in whole seconds.
 func created(top *object) int64 {
-	at, _ := jsonedit.ParseInt(top.Value("created_at"))
+	at, _ := jsonedit.ParseInt(top.get("created_at"))
 	return at
 }
 
 // responseExtra are the members of a response object that do not follow from
 // what the vocabulary says.
 func responseExtra(top *object, reading dialect.Reading) llm.Extra {
+	for _, name := range [...]string{"id", "object", "model", "output", "error"} {
+		top.get(name)
+	}
+	if reading.Reported {
+		top.get("usage")
+	}
+	if reading.ServiceTier != "" {
+		top.get("service_tier")
+	}
+	if created(top) == 0 {
+		top.leave("created_at")
+	}
 	status, details := statusOf(reading.Finish)
-	return own(top.rest(func(name string) bool {
-		switch name {
-		case "id", "object", "model", "output", "error":
-			return true
-		case "usage":
-			return reading.Reported
-		case "service_tier":
-			return reading.ServiceTier != ""
-		case "created_at":
-			return created(top) != 0
-		case "status":
-			said := top.text("status")
-			return said == status || said == "in_progress"
-		case "incomplete_details":
-			var lenient reader
-			inner := lenient.object(top.Value(name), place{})
-			return inner.text("reason") == details && inner.rest(among("reason")) == nil
-		}
-		return false
-	}))
+	if said := top.text("status"); said != status && said != "in_progress" {
+		top.leave("status")
+	}
+	if inner, _ := top.nested("incomplete_details"); inner.text("reason") != details || inner.rest() != nil {
+		top.leave("incomplete_details")
+	}
+	return own(top.rest())
 }
 
 // usageExtra are the members of a usage object that are not counted.
@@ -150,13 +148,18 @@ func usageExtra(usage []byte) llm.Extra {
 		return llm.Extra{}
 	}
 	var lenient reader
-	o := lenient.object(usage, place{})
+	o := lenient.value(usage, place{})
 	input, _ := o.nested("input_tokens_details")
 	output, _ := o.nested("output_tokens_details")
-	rest := restOf(&o, "input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens")
-	rest.Nest("input_tokens_details", restOf(&input, "cached_tokens", "cache_write_tokens"))
-	rest.Nest("output_tokens_details", restOf(&output, "reasoning_tokens"))
-	return rest.Extra(dialect.OpenAIResponses)
+	o.take("input_tokens", "output_tokens", "total_tokens")
+	input.take("cached_tokens", "cache_write_tokens")
+	output.take("reasoning_tokens")
+	var w wire.Writer
+	w.Object().Members(o.rest())
+	w.RawMember("input_tokens_details", input.rest())
+	w.RawMember("output_tokens_details", output.rest())
+	w.End()
+	return own(w.Bytes)
 }
 
 // statusOf is how an answer that ended for a reason is said to have ended.

@@ -11,26 +11,25 @@ import (
 
 // item reads one item of the input. What a model said comes as a row of items,
 // which become the parts of one message, as do a row of results.
-func (d *request) item(i int, value []byte) {
+func (d *request) item(_ int, o *object, value []byte) {
 	if d.err != nil {
 		return
 	}
-	o := d.object(value, place{list: "input", index: i})
 	typ := o.text("type")
 	switch {
 	case d.err != nil:
-	case typ == "message", typ == "" && o.Value("role") != nil:
-		d.message(&o)
+	case typ == "message", typ == "" && o.get("role") != nil:
+		d.message(o)
 	case typ == "reasoning":
-		d.thinking(&o)
+		d.thinking(o)
 	case typ == "function_call", typ == "custom_tool_call":
-		d.call(&o, typ)
+		d.call(o, typ)
 	case typ == "function_call_output", typ == "custom_tool_call_output":
-		d.result(&o, typ)
+		d.result(o, typ)
 	case typ == "":
-		d.err = wire.Missing(o.place.member("type"))
+		o.missing("type")
 	default:
-		d.nativeTurn(&o, typ, value)
+		d.nativeTurn(o, typ, value)
 	}
 }
 
@@ -48,7 +47,7 @@ func (d *request) message(o *object) {
 		return
 	}
 	m := llm.Message{Role: role, Parts: parts, Pos: itemPos(o)}
-	m.Wire, m.Extra = own(o.only(isState)), own(o.rest(isStateOr("role", "content")))
+	m.Wire, m.Extra = own(o.take(state...)), own(o.rest())
 	d.r.Messages = append(d.r.Messages, m)
 }
 
@@ -67,7 +66,9 @@ func (d *request) said(o *object, parts []llm.Part) {
 func markItem(first *llm.Common, o *object) {
 	var w wire.Writer
 	w.Object().Members(first.Wire.JSON)
-	w.Name("item").Object().Members(o.rest(among("role", "content")))
+	o.get("type")
+	w.Name("item").Object().Members(o.take(state...))
+	w.Members(o.rest())
 	w.End()
 	w.End()
 	first.Wire = own(w.Bytes)
@@ -84,20 +85,8 @@ func (d *request) turn(role llm.Role, o *object) *llm.Message {
 
 func itemPos(o *object) llm.Pos { return llm.Pos{Message: int32(o.place.index), Part: -1} }
 
-// isState says that a member is what the provider notes of an item, which no
-// other provider needs.
-func isState(name string) bool {
-	switch name {
-	case "id", "status", "type", "phase", "created_by":
-		return true
-	}
-	return false
-}
-
-// isStateOr is isState, or one of some names.
-func isStateOr(names ...string) func(name string) bool {
-	return func(name string) bool { return isState(name) || slices.Contains(names, name) }
-}
+// state is what the provider notes of an item, which no other provider needs.
+var state = []string{"type", "id", "status", "phase", "created_by"}
 
 // thinking adds reasoning to the model's turn: this format's own, or another
 // provider's state that was sealed into the item.
@@ -108,16 +97,16 @@ func (d *request) thinking(o *object) {
 		d.think(o, t)
 		return
 	}
-	state, _ := dialect.OpenState(d.seal, encrypted)
+	sealed, _ := dialect.OpenState(d.seal, encrypted)
 	switch {
-	case len(state.Thinking) > 0:
-		for _, thought := range state.Thinking {
+	case len(sealed.Thinking) > 0:
+		for _, thought := range sealed.Thinking {
 			d.think(o, thought.Part())
 		}
-	case state.ID == afterText:
-		d.attach(state.Opaque)
+	case sealed.ID == afterText:
+		d.attach(sealed.Opaque)
 	default:
-		d.think(o, &llm.Thinking{Common: llm.Common{Opaque: state.Opaque}, Text: t.Text})
+		d.think(o, &llm.Thinking{Common: llm.Common{Opaque: sealed.Opaque}, Text: t.Text})
 	}
 }
 
@@ -148,18 +137,19 @@ func readThinking(o *object) *llm.Thinking {
 	t := &llm.Thinking{}
 	summary, plainSummary := readTexts(o, "summary")
 	content, plainContent := readTexts(o, "content")
-	known := []string{"summary", "content", "encrypted_content"}
 	if encrypted := o.text("encrypted_content"); encrypted != "" {
 		t.Opaque = &llm.Opaque{Format: dialect.OpenAIResponses, Value: encrypted, ItemID: o.text("id")}
-		known = append(known, "type", "id")
+		o.get("type")
+	} else {
+		o.leave("type")
 	}
 	var w wire.Writer
-	w.Object().Members(o.rest(among(known...)))
+	w.Object().Members(o.rest())
 	if t.Text = strings.Join(summary, "\n\n"); !plainSummary {
 		w.RawMember("summary", o.raw("summary"))
 	}
 	switch {
-	case o.Value("content") == nil:
+	case o.get("content") == nil:
 	case len(summary) == 0 && plainContent && len(content) == 1:
 		t.Text = content[0]
 		w.RawMember("content", textInPart)
@@ -182,12 +172,10 @@ var textInPart = []byte(`[{"type":"reasoning_text"}]`)
 // them: none, or one part that has nothing but a text.
 func readTexts(o *object, name string) (texts []string, plain bool) {
 	plain = true
-	o.elements(name, func(i int, value []byte) {
-		at := o.place
-		at.inner, at.at = name, i
-		part := o.reader.object(value, at)
+	o.objects(name, func(i int, part *object, _ []byte) {
+		part.get("type")
 		texts = append(texts, part.text("text"))
-		if i > 0 || texts[0] == "" || part.rest(among("type", "text")) != nil {
+		if i > 0 || texts[0] == "" || part.rest() != nil {
 			plain = false
 		}
 	})
@@ -199,10 +187,10 @@ func (d *request) call(o *object, typ string) {
 	if d.err != nil {
 		return
 	}
-	id, state := dialect.OpenID(d.seal, c.ID)
-	c.ID, c.Opaque = id, state.Opaque
-	if state.ID != "" {
-		c.ID = state.ID
+	id, sealed := dialect.OpenID(d.seal, c.ID)
+	c.ID, c.Opaque = id, sealed.Opaque
+	if sealed.ID != "" {
+		c.ID = sealed.ID
 	}
 	c.Pos = itemPos(o)
 	d.calls[c.ID] = true
@@ -218,30 +206,23 @@ func readCall(o *object, typ string) *llm.ToolCall {
 		text = "input"
 	}
 	c.Arguments = o.text(text)
-	c.Wire, c.Extra = own(o.only(isItemState)), own(o.rest(isStateOr("call_id", "name", text)))
+	c.Wire, c.Extra = own(o.take(state[1:]...)), own(o.rest())
 	return c
 }
 
-// isItemState is isState without the type, where that is known otherwise.
-func isItemState(name string) bool { return name != "type" && isState(name) }
-
 func (d *request) result(o *object, typ string) {
-	id, state := dialect.OpenID(d.seal, o.required("call_id"))
-	if state.ID != "" {
-		id = state.ID
+	id, sealed := dialect.OpenID(d.seal, o.required("call_id"))
+	if sealed.ID != "" {
+		id = sealed.ID
 	}
 	if !d.calls[id] && !d.elsewhere {
 		d.fail(o.place.member("call_id"), "is of no tool call before it")
 		return
 	}
-	if o.Value("output") == nil && d.err == nil {
-		d.err = wire.Missing(o.place.member("output"))
-		return
-	}
 	r := &llm.ToolResult{CallID: id, Custom: typ == "custom_tool_call_output"}
 	r.Pos = itemPos(o)
 	r.Parts = d.parts(o, "output", llm.RoleTool)
-	r.Wire, r.Extra = own(o.only(isItemState)), own(o.rest(isStateOr("call_id", "output")))
+	r.Wire, r.Extra = own(o.take(state[1:]...)), own(o.rest())
 	turn := d.turn(llm.RoleTool, o)
 	turn.Parts = append(turn.Parts, r)
 }
@@ -251,7 +232,7 @@ func (d *request) result(o *object, typ string) {
 func (d *request) nativeTurn(o *object, typ string, value []byte) {
 	role := llm.RoleAssistant
 	switch {
-	case o.Value("role") != nil:
+	case o.get("role") != nil:
 		role = llm.Role(o.text("role"))
 	case strings.HasSuffix(typ, "_output"), typ == "mcp_approval_response":
 		role = llm.RoleTool

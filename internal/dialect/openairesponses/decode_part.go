@@ -13,12 +13,10 @@ func (d *request) parts(o *object, member string, role llm.Role) []llm.Part {
 	if member == "output" {
 		pos.Part = posOutput
 	}
-	value := o.Value(member)
+	value := o.get(member)
 	switch {
 	case value == nil:
-		if d.err == nil {
-			d.err = wire.Missing(o.place.member(member))
-		}
+		o.missing(member)
 		return nil
 	case value[0] == '"':
 		return []llm.Part{&llm.Text{Common: llm.Common{Pos: pos}, Text: unquoted(value)}}
@@ -27,14 +25,11 @@ func (d *request) parts(o *object, member string, role llm.Role) []llm.Part {
 		return nil
 	}
 	var parts []llm.Part
-	o.elements(member, func(i int, value []byte) {
-		at := o.place
-		at.inner, at.at = member, i
-		part := d.object(value, at)
+	o.objects(member, func(i int, part *object, value []byte) {
 		if d.err != nil {
 			return
 		}
-		p := readPart(&part, value, role)
+		p := readPart(part, value, role)
 		p.Base().Pos = llm.Pos{Message: pos.Message, Part: pos.Part + int32(i)}
 		parts = append(parts, p)
 	})
@@ -74,10 +69,10 @@ func readPart(o *object, value []byte, role llm.Role) llm.Part {
 		w.RawMember("annotations", o.raw("annotations"))
 	}
 	w.End()
-	if o.Value("prompt_cache_breakpoint") != nil {
+	if o.get("prompt_cache_breakpoint") != nil {
 		base.Cache = &llm.CacheMark{}
 	}
-	base.Wire, base.Extra = own(w.Bytes), own(o.rest(knownInPart))
+	base.Wire, base.Extra = own(w.Bytes), own(o.rest())
 	return p
 }
 
@@ -104,30 +99,20 @@ func usualType(p llm.Part, role llm.Role) string {
 	return ""
 }
 
-func knownInPart(name string) bool {
-	switch name {
-	case "type", "text", "annotations", "logprobs", "refusal", "prompt_cache_breakpoint",
-		"image_url", "file_id", "detail", "file_data", "file_url", "filename", "input_audio":
-		return true
-	}
-	return false
-}
-
 func readText(o *object) *llm.Text {
 	t := &llm.Text{Text: o.text("text")}
-	if o.Value("text") == nil {
+	if o.get("text") == nil {
 		o.required("text")
 	}
-	o.elements("annotations", func(i int, value []byte) {
-		t.Citations = append(t.Citations, readCitation(o.reader, value, place{list: o.place.member("annotations"), index: i}))
+	o.objects("annotations", func(_ int, annotation *object, value []byte) {
+		t.Citations = append(t.Citations, readCitation(annotation, value))
 	})
 	return t
 }
 
 // readCitation reads an annotation. All but a plain citation of a URL is kept
 // whole beside what the vocabulary has words for.
-func readCitation(r *reader, value []byte, at place) llm.Citation {
-	o := r.object(value, at)
+func readCitation(o *object, value []byte) llm.Citation {
 	c := llm.Citation{URL: o.text("url"), Title: o.text("title")}
 	if start := o.integer("start_index"); start != nil {
 		c.Start = *start
@@ -135,22 +120,22 @@ func readCitation(r *reader, value []byte, at place) llm.Citation {
 	if end := o.integer("end_index"); end != nil {
 		c.End = *end
 	}
-	plain := o.text("type") == "url_citation" && (c.Start != 0 || c.End != 0) == (o.Value("start_index") != nil && o.Value("end_index") != nil) &&
-		(c.Title != "") == (o.Value("title") != nil)
-	if plain && o.rest(among("type", "url", "title", "start_index", "end_index")) == nil {
+	plain := o.text("type") == "url_citation" && (c.Start != 0 || c.End != 0) == (o.get("start_index") != nil && o.get("end_index") != nil) &&
+		(c.Title != "") == (o.get("title") != nil)
+	if plain && o.rest() == nil {
 		return c
 	}
 	if c.Title == "" {
 		c.Title = o.text("filename")
 	}
-	c.Extra = own(r.copy(value, at, ""))
+	c.Extra = own(o.reader.copy(value, o.place, ""))
 	return c
 }
 
 func readImage(o *object) *llm.Media {
 	m := &llm.Media{Kind: llm.MediaImage, FileID: o.text("file_id"), Detail: o.text("detail")}
 	setSource(m, o, "image_url")
-	if m.FileID == "" && o.Value("image_url") == nil {
+	if m.FileID == "" && o.get("image_url") == nil {
 		o.required("image_url")
 	}
 	return m
@@ -159,9 +144,9 @@ func readImage(o *object) *llm.Media {
 func readFile(o *object) *llm.Media {
 	m := &llm.Media{Kind: llm.MediaDocument, FileID: o.text("file_id"), Name: o.text("filename"), Detail: o.text("detail")}
 	switch {
-	case o.Value("file_url") != nil:
+	case o.get("file_url") != nil:
 		m.URL = o.text("file_url")
-	case o.Value("file_data") != nil:
+	case o.get("file_data") != nil:
 		setSource(m, o, "file_data")
 		if m.URL != "" { // no data URL, so the data by themselves
 			m.Data, m.URL = m.URL, ""
@@ -175,13 +160,9 @@ func readFile(o *object) *llm.Media {
 
 func readAudio(o *object) *llm.Media {
 	m := &llm.Media{Kind: llm.MediaAudio}
-	inner := o.Value("input_audio")
-	if inner == nil {
-		o.required("input_audio")
-		return m
-	}
-	audio := o.reader.object(inner, place{list: o.place.member("input_audio"), index: -1})
-	if o.reader.err != nil {
+	audio, ok := o.nested("input_audio")
+	if !ok {
+		o.missing("input_audio")
 		return m
 	}
 	m.MIME, m.Data = audioMIME(audio.required("format")), audio.required("data")
@@ -197,7 +178,7 @@ func setSource(m *llm.Media, o *object, name string) {
 	case ok:
 		m.MIME, m.Data = mime, data
 	case strings.HasPrefix(url, "data:") && strings.Contains(url, ";base64,"):
-		o.reader.fail(o.place.member(name), "is not valid base64")
+		o.wrong(name, "is not valid base64")
 	default:
 		m.URL = url
 	}
@@ -205,7 +186,7 @@ func setSource(m *llm.Media, o *object, name string) {
 
 func checkBase64(o *object, name, data string) {
 	if !wire.ValidBase64(data) {
-		o.reader.fail(o.place.member(name), "is not valid base64")
+		o.wrong(name, "is not valid base64")
 	}
 }
 

@@ -113,7 +113,7 @@ func (d *decoder) start(response []byte) {
 		return
 	}
 	var lenient reader
-	top := lenient.object(response, place{})
+	top := lenient.value(response, place{})
 	d.emit(llm.Started{
 		ID: top.text("id"), Model: top.text("model"), Created: created(&top),
 		Extra: responseExtra(&top, d.reading),
@@ -139,7 +139,7 @@ func (d *decoder) item(at int64, typ string) *item {
 func (d *decoder) added(f *fields) {
 	it := d.item(f.outputIndex, "")
 	var lenient reader
-	o := lenient.object(f.item, place{})
+	o := lenient.value(f.item, place{})
 	it.typ, it.head = o.text("type"), o.reader.copy(f.item, place{}, "")
 	if it.typ == "function_call" || it.typ == "custom_tool_call" {
 		d.call(it, &o)
@@ -153,7 +153,7 @@ func (d *decoder) begin(it *item, index int64, p llm.Part) {
 	}
 	if it.parts == 0 && isContent(p) && it.head != nil {
 		var lenient reader
-		o := lenient.object(it.head, place{})
+		o := lenient.value(it.head, place{})
 		markItem(p.Base(), &o)
 	}
 	it.part, it.open, it.index, it.said, it.citations, it.logprobs = d.parts, true, index, 0, 0, false
@@ -165,7 +165,7 @@ func (d *decoder) begin(it *item, index int64, p llm.Part) {
 func (d *decoder) partAdded(f *fields) {
 	it := d.item(f.outputIndex, "message")
 	var lenient reader
-	o := lenient.object(f.part, place{})
+	o := lenient.value(f.part, place{})
 	switch typ := o.text("type"); typ {
 	case "reasoning_text":
 		d.thinking(it, f.index, true)
@@ -216,7 +216,8 @@ func (d *decoder) annotation(f *fields) {
 	}
 	it.citations++
 	var lenient reader
-	d.emit(llm.CitationDelta{Part: it.part, Citation: readCitation(&lenient, f.annotation, place{})})
+	o := lenient.value(f.annotation, place{})
+	d.emit(llm.CitationDelta{Part: it.part, Citation: readCitation(&o, f.annotation)})
 }
 
 // thinking makes sure that the thinking of an item is under way. A further part
@@ -231,8 +232,9 @@ func (d *decoder) thinking(it *item, index int64, raw bool) (ok bool) {
 		w.Object()
 		if it.head != nil {
 			var lenient reader
-			o := lenient.object(it.head, place{})
-			w.Members(o.rest(among("summary", "content", "encrypted_content")))
+			o := lenient.value(it.head, place{})
+			o.take("summary", "content", "encrypted_content")
+			w.Members(o.rest())
 		}
 		if raw {
 			w.RawMember("content", textInPart)
@@ -375,7 +377,7 @@ func (d *decoder) end(response []byte) {
 	d.start(response)
 	d.final = append([]byte(nil), response...)
 	var lenient reader
-	top := lenient.object(d.final, place{})
+	top := lenient.value(d.final, place{})
 	top.elements("output", func(i int, value []byte) { d.done(d.item(int64(i), ""), value) })
 }
 
@@ -399,10 +401,10 @@ func (d *decoder) End(err *llm.Error) []llm.Event {
 	}
 	d.emit(llm.ChoiceEnd{Reason: reading.Finish})
 	var lenient reader
-	top := lenient.object(d.final, place{})
+	top := lenient.value(d.final, place{})
 	d.emit(llm.Finished{
 		Reason: reading.Finish, Usage: reading.Usage, Reported: reading.Reported, Model: reading.Model,
-		ServiceTier: reading.ServiceTier, UsageExtra: usageExtra(top.Value("usage")), Extra: responseExtra(&top, reading),
+		ServiceTier: reading.ServiceTier, UsageExtra: usageExtra(top.get("usage")), Extra: responseExtra(&top, reading),
 	})
 	return d.events
 }

@@ -6,16 +6,15 @@ import (
 
 // tools reads what the model may call, and what it must.
 func (d *request) tools(top *object) {
-	top.elements("tools", func(i int, value []byte) {
-		o := d.object(value, place{list: "tools", index: i})
+	top.objects("tools", func(i int, o *object, value []byte) {
 		if d.err == nil {
-			tool := readTool(&o, value)
+			tool := readTool(o, value)
 			tool.Index = int32(i)
 			d.r.Tools = append(d.r.Tools, tool)
 		}
 	})
-	if value := top.Value("tools"); value != nil && len(d.r.Tools) == 0 {
-		d.only("tools", top)
+	if value := top.get("tools"); value != nil && len(d.r.Tools) == 0 {
+		d.wire = append(d.wire, "tools")
 	}
 	d.r.ParallelTools = top.flag("parallel_tool_calls")
 	d.choice(top)
@@ -27,16 +26,16 @@ func readTool(o *object, value []byte) llm.Tool {
 		return llm.Tool{
 			Name: o.required("name"), Description: o.text("description"),
 			Schema: o.json("parameters"), Strict: o.flag("strict"),
-			Extra: own(o.rest(among("type", "name", "description", "parameters", "strict"))),
+			Extra: own(o.rest()),
 		}
 	case "custom":
 		return llm.Tool{
 			Name: o.required("name"), Description: o.text("description"), Custom: true, Grammar: o.json("format"),
-			Extra: own(o.rest(among("type", "name", "description", "format"))),
+			Extra: own(o.rest()),
 		}
 	default: // the provider's own
 		name := ""
-		if raw := o.Value("name"); len(raw) > 0 && raw[0] == '"' {
+		if raw := o.get("name"); len(raw) > 0 && raw[0] == '"' {
 			name = unquoted(raw)
 		}
 		return llm.Tool{
@@ -49,7 +48,7 @@ func readTool(o *object, value []byte) llm.Tool {
 // choice reads which tools may or must be called. A choice that is not written
 // again as it came is kept in Wire as well.
 func (d *request) choice(top *object) {
-	value := top.Value("tool_choice")
+	value := top.get("tool_choice")
 	if value == nil {
 		return
 	}
@@ -73,7 +72,7 @@ func (d *request) choice(top *object) {
 	case "allowed_tools":
 		d.r.ToolChoice = readAllowed(&o, value)
 		if d.r.ToolChoice.Native == nil {
-			d.only("tool_choice", top)
+			d.wire = append(d.wire, "tool_choice")
 		}
 	default:
 		d.r.ToolChoice = d.nativeChoice(typ, value)
@@ -85,14 +84,10 @@ func (d *request) choice(top *object) {
 func readAllowed(o *object, value []byte) *llm.ToolChoice {
 	choice := &llm.ToolChoice{Mode: llm.ToolMode(o.required("mode"))}
 	if choice.Mode != llm.ToolAuto && choice.Mode != llm.ToolRequired {
-		o.reader.fail(o.place.member("mode"), "must be auto or required")
+		o.wrong("mode", "must be auto or required")
 	}
 	native := false
-	o.elements("tools", func(i int, value []byte) {
-		tool := o.reader.object(value, place{list: o.place.member("tools"), index: i})
-		if o.reader.err != nil {
-			return
-		}
+	o.objects("tools", func(_ int, tool *object, _ []byte) {
 		switch tool.required("type") {
 		case "function", "custom":
 			choice.Names = append(choice.Names, tool.required("name"))

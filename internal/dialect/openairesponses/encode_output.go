@@ -1,6 +1,8 @@
 package openairesponses
 
 import (
+	"bytes"
+
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
@@ -102,10 +104,8 @@ func (e *Encoder) text(text string) {
 	e.number++
 	e.Bytes = wire.AppendQuote(append(e.Bytes, it.between...), text)
 	if it.pending < len(it.tokens.Bytes) {
-		e.Name("logprobs").Array()
-		e.Bytes = append(e.Bytes, it.tokens.Bytes[it.pending:]...)
+		e.array("logprobs", bytes.TrimPrefix(it.tokens.Bytes[it.pending:], []byte(",")))
 		it.pending = len(it.tokens.Bytes)
-		e.EndArray()
 		e.end()
 		return
 	}

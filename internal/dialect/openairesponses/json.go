@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -13,82 +14,122 @@ import (
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
-// place is where an object stands in a body, written out only for an error:
-// "input[3].content[0]". The zero value is the body itself.
-type place struct {
-	list  string // "input", "tools"; "" for the body
-	index int    // -1: the list is no list but an object, "text"
-	inner string // "content", "output"; "" for the element itself
-	at    int
+// reader reads objects whose members may stand in any order, and be needed in
+// another: what an item is says its type, which often comes last. It notes the
+// first thing that is wrong, so that decoding reads straight on and asks once.
+// Facing a provider nobody asks, and what is wrong counts as absent.
+type reader struct {
+	members []member // of all objects being read
+	err     *llm.Error
 }
 
-// String is the place as a path.
-func (p place) String() string {
-	if p.list == "" {
-		return ""
-	}
-	path := p.list
-	if p.index >= 0 {
-		path += "[" + strconv.Itoa(p.index) + "]"
-	}
-	if p.inner != "" {
-		path += "." + p.inner + "[" + strconv.Itoa(p.at) + "]"
-	}
-	return path
+// member is one member of an object.
+type member struct {
+	name, value []byte
+	asked       bool // for by somebody
 }
 
-// member is the path of a member of what stands at the place; "" for itself.
-func (p place) member(name string) string {
-	switch path := p.String(); {
-	case path == "":
-		return name
-	case name == "":
-		return path
-	default:
-		return path + "." + name
-	}
-}
-
-// reader reads objects and notes the first thing that is wrong with them, so
-// that decoding reads straight on and asks once.
-type reader struct{ err *llm.Error }
-
-func (r *reader) fail(path, message string) {
-	if r.err == nil {
-		r.err = wire.Invalid(path, message)
-	}
-}
-
-// object is one object of a body, whose members are asked for by name.
+// object is one object of a body, by its members' place in the reader. It is
+// good until the loop that gave it goes on.
 type object struct {
-	jsonedit.Object
-	reader *reader
-	place  place
+	reader   *reader
+	place    place
+	from, to int
 }
 
-// object reads a value that must be an object.
-func (r *reader) object(value []byte, at place) object {
-	o := object{reader: r, place: at}
-	var err error
-	if o.Object, err = jsonedit.ReadObject(value); err != nil {
-		switch path := at.String(); {
-		case path == "" && r.err == nil:
-			r.err = wire.RequestError(err)
-		case len(value) == 0 || value[0] != '{':
-			r.fail(path, "must be an object")
-		default: // the syntax was checked with the body, so this is a name that comes twice
-			r.fail(path, "has a member twice")
+// body reads a whole body, which must be one object.
+func (r *reader) body(body []byte) object {
+	r.members = r.members[:0]
+	s := jsonedit.NewScanner(body)
+	if s.Kind() != jsonedit.KindObject {
+		if r.err == nil {
+			r.err = wire.RequestError(&jsonedit.SyntaxError{Reason: "expected an object"})
 		}
+		return object{reader: r}
+	}
+	o := r.scan(&s, place{})
+	if err := s.End(); err != nil && (r.err == nil || r.err.Param == "") {
+		r.err = wire.RequestError(err)
 	}
 	return o
 }
 
+// value reads a value that is known to be good JSON.
+func (r *reader) value(value []byte, at place) object {
+	s := jsonedit.NewScanner(value)
+	return r.scan(&s, at)
+}
+
+// scan reads the object at hand. Names that come twice are refused, since
+// readers differ in which of the two they take.
+func (r *reader) scan(s *jsonedit.Scanner, at place) object {
+	o := object{reader: r, place: at, from: len(r.members)}
+	if s.Kind() != jsonedit.KindObject {
+		s.Skip()
+		r.fail(at.String(), "must be an object")
+		o.to = o.from
+		return o
+	}
+	var many map[string]struct{}
+	for name := range s.Members {
+		if r.twice(o.from, name, &many) {
+			r.fail(at.member(string(name)), "comes twice")
+		}
+		r.members = append(r.members, member{name: name, value: s.Skip()})
+	}
+	o.to = len(r.members)
+	return o
+}
+
+// twice says that a name came before. Few names are compared one by one, many
+// through a map, so that a hostile body costs no more than its length.
+func (r *reader) twice(from int, name []byte, many *map[string]struct{}) bool {
+	const few = 32
+	before := r.members[from:]
+	if len(before) < few {
+		return slices.ContainsFunc(before, func(m member) bool { return string(m.name) == string(name) })
+	}
+	if *many == nil {
+		*many = make(map[string]struct{}, 2*few)
+		for _, m := range before {
+			(*many)[string(m.name)] = struct{}{}
+		}
+	}
+	_, is := (*many)[string(name)]
+	(*many)[string(name)] = struct{}{}
+	return is
+}
+
+// fail notes that something is wrong at a path. message goes on after it.
+func (r *reader) fail(path, message string) {
+	if r.err == nil {
+		r.err = wire.Invalid(strings.ToValidUTF8(path, "\uFFFD"), message)
+	}
+}
+
+// get is a member's value as it stands; nil where there is none or it is null.
+func (o *object) get(name string) []byte {
+	for i := o.from; i < o.to; i++ {
+		if m := &o.reader.members[i]; string(m.name) == name {
+			m.asked = true
+			if len(m.value) == 0 || m.value[0] == 'n' {
+				return nil
+			}
+			return m.value
+		}
+	}
+	return nil
+}
+
+// wrong notes that a member is not what it must be.
+func (o *object) wrong(name, message string) { o.reader.fail(o.place.member(name), message) }
+
 // text is a string member; "" where there is none. Broken UTF-8 in it is no
 // reason to lose a request over.
 func (o *object) text(name string) string {
-	value := o.Value(name)
+	value := o.get(name)
 	if value != nil && value[0] != '"' {
-		o.reader.fail(o.place.member(name), "must be a string")
+		o.wrong(name, "must be a string")
 		return ""
 	}
 	return unquoted(value)
@@ -96,20 +137,26 @@ func (o *object) text(name string) string {
 
 // required is a string member that must be there.
 func (o *object) required(name string) string {
-	if o.Value(name) == nil && o.reader.err == nil {
-		o.reader.err = wire.Missing(o.place.member(name))
+	if o.get(name) == nil {
+		o.missing(name)
 	}
 	return o.text(name)
 }
 
+func (o *object) missing(name string) {
+	if o.reader.err == nil {
+		o.reader.err = wire.Missing(o.place.member(name))
+	}
+}
+
 // flag is a boolean member; nil where there is none.
 func (o *object) flag(name string) *bool {
-	value := o.Value(name)
+	value := o.get(name)
 	switch {
 	case value == nil:
 		return nil
 	case value[0] != 't' && value[0] != 'f':
-		o.reader.fail(o.place.member(name), "must be a boolean")
+		o.wrong(name, "must be a boolean")
 		return nil
 	}
 	return new(value[0] == 't')
@@ -117,13 +164,13 @@ func (o *object) flag(name string) *bool {
 
 // integer is an integer member; nil where there is none.
 func (o *object) integer(name string) *int64 {
-	value := o.Value(name)
+	value := o.get(name)
 	if value == nil {
 		return nil
 	}
 	n, ok := jsonedit.ParseInt(value)
 	if !ok {
-		o.reader.fail(o.place.member(name), "must be an integer")
+		o.wrong(name, "must be an integer")
 		return nil
 	}
 	return &n
@@ -131,13 +178,13 @@ func (o *object) integer(name string) *int64 {
 
 // number is a number member; nil where there is none.
 func (o *object) number(name string) *float64 {
-	value := o.Value(name)
+	value := o.get(name)
 	if value == nil {
 		return nil
 	}
 	f, err := strconv.ParseFloat(string(value), 64)
 	if err != nil {
-		o.reader.fail(o.place.member(name), "must be a number")
+		o.wrong(name, "must be a number")
 		return nil
 	}
 	return &f
@@ -145,27 +192,21 @@ func (o *object) number(name string) *float64 {
 
 // nested is a member that is an object; ok is false where there is none.
 func (o *object) nested(name string) (inner object, ok bool) {
-	value := o.Value(name)
+	value := o.get(name)
 	if value == nil {
-		return object{}, false
+		return object{reader: o.reader}, false
 	}
-	at := place{list: o.place.member(name), index: -1}
-	inner = object{reader: o.reader, place: at}
-	if value[0] != '{' {
-		o.reader.fail(o.place.member(name), "must be an object")
-		return inner, false
-	}
-	return o.reader.object(value, at), true
+	return o.reader.value(value, place{list: o.place.member(name), index: -1}), value[0] == '{'
 }
 
-// elements loops over a member that is an array. Another value is at fault.
+// elements loops over a member that is an array.
 func (o *object) elements(name string, yield func(i int, value []byte)) {
-	value := o.Value(name)
-	if value == nil {
+	value := o.get(name)
+	switch {
+	case value == nil:
 		return
-	}
-	if value[0] != '[' {
-		o.reader.fail(o.place.member(name), "must be an array")
+	case value[0] != '[':
+		o.wrong(name, "must be an array")
 		return
 	}
 	s := jsonedit.NewScanner(value)
@@ -176,58 +217,116 @@ func (o *object) elements(name string, yield func(i int, value []byte)) {
 	}
 }
 
-// rest are the members but the known ones, as an object; nil if there are none.
-// Nulls say nothing and are left out.
-func (o *object) rest(known func(name string) bool) []byte {
-	var rest wire.Rest
-	for name, value := range o.All {
-		if value[0] != 'n' && !known(string(name)) {
-			rest.Add(name, o.reader.copy(value, o.place, string(name)))
-		}
+// objects loops over a member that is an array of objects.
+func (o *object) objects(name string, yield func(i int, inner *object, value []byte)) {
+	value := o.get(name)
+	switch {
+	case value == nil:
+		return
+	case value[0] != '[':
+		o.wrong(name, "must be an array")
+		return
 	}
-	return rest.JSON()
+	r, at := o.reader, o.place.element(name)
+	s := jsonedit.NewScanner(value)
+	for range s.Elements {
+		start, room := s.Pos(), len(r.members)
+		inner := r.scan(&s, at)
+		yield(at.last(), &inner, s.Since(start))
+		r.members = r.members[:room]
+		at.next()
+	}
 }
 
-// only are the members of some names, as an object; nil if there are none.
-func (o *object) only(wanted func(name string) bool) []byte {
-	return o.rest(func(name string) bool { return !wanted(name) })
+// raw is a copy of a member as it stands; nil where there is none.
+func (o *object) raw(name string) []byte {
+	return o.reader.copy(o.get(name), o.place, name)
 }
 
-// among says whether a name is one of some.
-func among(names ...string) func(name string) bool {
-	return func(name string) bool { return slices.Contains(names, name) }
-}
-
-// raw is a member as it stands; nil where there is none.
-func (o *object) raw(name string) []byte { return o.reader.copy(o.Value(name), o.place, name) }
-
-// json is a member that is an object, as it stands; nil where there is none.
+// json is raw for a member that must be an object.
 func (o *object) json(name string) []byte {
-	if value := o.Value(name); value != nil && value[0] != '{' {
-		o.reader.fail(o.place.member(name), "must be an object")
+	if value := o.get(name); value != nil && value[0] != '{' {
+		o.wrong(name, "must be an object")
 	}
 	return o.raw(name)
 }
 
-// copy takes a value over as it is. Names that come twice in it are refused,
-// since readers differ in which of the two they take.
-func (r *reader) copy(value []byte, at place, name string) []byte {
-	if len(value) > 0 && (value[0] == '{' || value[0] == '[') && !jsontext.Value(value).IsValid(jsontext.AllowInvalidUTF8(true)) {
-		r.fail(at.member(name), "has a member twice")
+// take are the members of some names, as an object; nil if there are none.
+func (o *object) take(names ...string) []byte {
+	return o.collect(func(m *member) bool { return slices.Contains(names, string(m.name)) })
+}
+
+// rest are the members that nobody asked for, as an object; nil if there are
+// none.
+func (o *object) rest() []byte {
+	return o.collect(func(m *member) bool { return !m.asked })
+}
+
+// leave leaves a member to the rest.
+func (o *object) leave(name string) {
+	for i := o.from; i < o.to; i++ {
+		if m := &o.reader.members[i]; string(m.name) == name {
+			m.asked = false
+		}
 	}
-	return slices.Clone(value)
+}
+
+// collect makes an object of the members wanted. Nulls say nothing and are left
+// out.
+func (o *object) collect(wanted func(m *member) bool) []byte {
+	size := 0
+	for i := o.from; i < o.to; i++ {
+		if m := &o.reader.members[i]; len(m.value) > 0 && m.value[0] != 'n' && wanted(m) {
+			size += len(m.name) + len(m.value) + len(`"":,`)
+		}
+	}
+	if size == 0 {
+		return nil
+	}
+	w := wire.Writer{Bytes: make([]byte, 0, size+len(`{}`))}
+	w.Object()
+	for i := o.from; i < o.to; i++ {
+		if m := &o.reader.members[i]; len(m.value) > 0 && m.value[0] != 'n' && wanted(m) {
+			m.asked = true
+			o.reader.check(m.value, o.place, string(m.name))
+			appendMember(&w, m.name, m.value)
+		}
+	}
+	w.End()
+	return w.Bytes
+}
+
+// appendMember writes a member whose name may need escapes.
+func appendMember(w *wire.Writer, name, value []byte) {
+	w.Raw(wire.AppendQuote(nil, string(name)))
+	w.Bytes = append(append(w.Bytes, ':'), value...)
+}
+
+// copy takes a value over as it is.
+func (r *reader) copy(value []byte, at place, name string) []byte {
+	r.check(value, at, name)
+	return bytes.Clone(value)
+}
+
+// check refuses names that come twice within a value that is taken as it is.
+func (r *reader) check(value []byte, at place, name string) {
+	if len(value) > 0 && (value[0] == '{' || value[0] == '[') && !jsontext.Value(value).IsValid(jsontext.AllowInvalidUTF8(true)) {
+		r.fail(at.member(name), "has a member that comes twice")
+	}
 }
 
 // unquoted is what a JSON string says.
 func unquoted(quoted []byte) string {
-	if len(quoted) < 2 {
+	if len(quoted) < 2 || quoted[0] != '"' {
 		return ""
 	}
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1])
 	}
-	return string(jsonedit.AppendText(nil, quoted))
+	return string(jsonedit.AppendText(make([]byte, 0, len(quoted)), quoted))
 }
+
+func appendFloat(dst []byte, f float64) []byte { return strconv.AppendFloat(dst, f, 'g', -1, 64) }
 
 // own is what this format alone says.
 func own(object []byte) llm.Extra {
@@ -240,15 +339,4 @@ func own(object []byte) llm.Extra {
 // memberOf is a member of what this format alone says of a part.
 func memberOf(c *llm.Common, name string) []byte {
 	return wire.Member(c.Wire.In(dialect.OpenAIResponses), name)
-}
-
-// restOf are the members but some.
-func restOf(o *object, known ...string) *wire.Rest {
-	var rest wire.Rest
-	for name, value := range o.All {
-		if value[0] != 'n' && !slices.Contains(known, string(name)) {
-			rest.Add(name, value)
-		}
-	}
-	return &rest
 }
