@@ -77,6 +77,13 @@ type App struct {
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 	// Largest request body, in bytes. Default: 33554432 (32 MiB).
 	MaxBody int64 `json:"max_body,omitempty"`
+	// What becomes of parts of a request that the upstream's dialect cannot say,
+	// unless the caller says so itself: `refuse` (400) or `drop`. Default:
+	// `refuse`.
+	Unsupported string `json:"unsupported,omitempty"`
+	// Fetches media that callers give by URL, for upstreams that take content
+	// only. Default: such calls are refused.
+	FetchMedia *FetchMedia `json:"fetch_media,omitempty"`
 	// Request headers to pass on to providers, besides the dialects' own.
 	ForwardHeaders []string `json:"forward_headers,omitempty"`
 
@@ -123,6 +130,16 @@ func (a *App) Validate() error {
 	case "", gateway.Cancel, gateway.Drain:
 	default:
 		return fmt.Errorf("on_disconnect is %q; it can be cancel or drain", a.OnDisconnect)
+	}
+	switch a.Unsupported {
+	case "", "refuse", "drop":
+	default:
+		return fmt.Errorf("unsupported is %q; it can be refuse or drop", a.Unsupported)
+	}
+	if a.FetchMedia != nil {
+		if err := a.FetchMedia.validate(); err != nil {
+			return err
+		}
 	}
 	if a.MaxBody < 0 || a.SpoolMaxBytes < 0 || a.DrainTimeout < 0 {
 		return errors.New("max_body, spool_max_bytes and drain_timeout cannot be negative")

@@ -59,13 +59,20 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    allowed_domains <domain...>
 //	    pepper          <secret>
 //	    provider <name> {
-//	        key       <secret> [<secret if that is empty>...]
-//	        base_url  <url> [<url if that is empty>...]
-//	        preset    <name>
-//	        models    <model...>
-//	        header    <name> <value>
-//	        timeout   first_byte|between_bytes|total <duration>
-//	        transport <name> { … }
+//	        key         <secret> [<secret if that is empty>...]
+//	        base_url    <url> [<url if that is empty>...]
+//	        preset      <name>
+//	        auth        bearer|x-api-key|x-goog-api-key|api-key|none
+//	        formats     openai_chat|openai_responses|anthropic_messages|gemini...
+//	        models      <model...>
+//	        deployment  <model> <the provider's name of it>
+//	        api_version <version>
+//	        project     <id>
+//	        location    <name>
+//	        credentials <json>
+//	        header      <name> <value>
+//	        timeout     first_byte|between_bytes|total <duration>
+//	        transport   <name> { … }
 //	    }
 //	    transport <name> { … }
 //	    specialist <id> {
@@ -85,6 +92,13 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    prices          <file>
 //	    on_disconnect   cancel|drain [<timeout>]
 //	    max_body        <size>
+//	    unsupported     refuse|drop
+//	    fetch_media     on|off {
+//	        max_size   <size>
+//	        timeout    <duration>
+//	        hosts      <name or *.name...>
+//	        allow_http on|off
+//	    }
 //	    forward_headers <name...>
 //	    spool_max_size  <size>
 //	    metrics_listen  <address>
@@ -132,6 +146,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return transport(d, &a.TransportRaw)
 	case "max_body":
 		return size(d, &a.MaxBody)
+	case "unsupported":
+		return one(d, &a.Unsupported)
+	case "fetch_media":
+		return a.unmarshalFetchMedia(d)
 	case "spool_max_size":
 		return size(d, &a.SpoolMaxBytes)
 	case "on_disconnect":
@@ -226,6 +244,20 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {
 			return alternatives(d, &p.BaseURL)
 		case "preset":
 			return one(d, &p.Preset)
+		case "auth":
+			return one(d, &p.Auth)
+		case "formats":
+			return some(d, &p.Formats)
+		case "deployment":
+			return pair(d, &p.Deployments)
+		case "api_version":
+			return alternatives(d, &p.APIVersion)
+		case "project":
+			return alternatives(d, &p.Project)
+		case "location":
+			return alternatives(d, &p.Location)
+		case "credentials":
+			return one(d, &p.Credentials)
 		case "models":
 			return some(d, &p.Models)
 		case "header":
@@ -237,7 +269,7 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {
 		default:
 			return d.Errf("unrecognized option of provider: %s", option)
 		}
-	}, "key", "header", "timeout")
+	}, "key", "deployment", "header", "timeout")
 	a.Providers = append(a.Providers, p)
 	return err
 }

@@ -12,25 +12,45 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/secret"
 	"github.com/financecommander/tollgate/internal/upstream"
 )
 
 // Provider is an upstream.
 type Provider struct {
-	// Name in `provider/model`, logs and metrics. The names openai, anthropic,
-	// gemini, xai, groq, deepseek, mistral, openrouter and ollama bring their
-	// addresses and quirks with them.
+	// Name in `provider/model`, logs and metrics. Names that are known (openai,
+	// anthropic, gemini and others) bring their addresses and quirks with them.
 	Name string `json:"name"`
-	// Whose defaults to take. Default: the name's own, else openai's.
+	// Whose defaults to take, by such a name. Default: the name's own, else those
+	// of any server that speaks OpenAI's formats.
 	Preset string `json:"preset,omitempty"`
 	// Base URL as the provider's own SDK takes it. Of several, with spaces
 	// between, the first that is not empty counts. Default: the preset's.
 	BaseURL string `json:"base_url,omitempty"`
 	// API keys, used in turn; each may be several as well, of which the first
 	// that is not empty counts. If all come out empty the provider is off;
-	// ollama needs none and is on when its base URL is set.
+	// ollama and lmstudio need none and are on when their base URL is set.
 	Keys []string `json:"keys,omitempty"`
+	// How keys are sent: `bearer`, `x-api-key`, `x-goog-api-key`, `api-key` or
+	// `none`. Default: the preset's.
+	Auth string `json:"auth,omitempty"`
+	// The formats in which its models are asked, the best one to translate to
+	// first: `openai_chat`, `openai_responses`, `anthropic_messages`, `gemini`.
+	// Default: the preset's.
+	Formats []string `json:"formats,omitempty"`
+	// The provider's own names of models, where they differ: Azure's deployments.
+	Deployments map[string]string `json:"deployments,omitempty"`
+	// Version of Azure's API, such as `2024-10-21`. Default: none, the one that
+	// is not dated.
+	APIVersion string `json:"api_version,omitempty"`
+	// Google Cloud project that Vertex AI is asked in. Default: the credentials'.
+	Project string `json:"project,omitempty"`
+	// Location that Vertex AI is asked at. Default: `global`.
+	Location string `json:"location,omitempty"`
+	// Key of a service account that may use Vertex AI, as JSON text. Default:
+	// the application default credentials.
+	Credentials string `json:"credentials,omitempty"`
 	// Headers sent with every request.
 	Headers http.Header `json:"headers,omitempty"`
 	// The only models that may be asked for. Default: any.
@@ -100,36 +120,59 @@ func (a *App) logProviders(on []*upstream.Provider, off []string) {
 
 func (p *Provider) provision(ctx caddy.Context, shared http.RoundTripper) (*upstream.Provider, error) {
 	config := upstream.Config{
-		Name: p.Name, Preset: p.Preset, Headers: p.Headers, Models: p.Models, Transport: shared,
+		Name: p.Name, Preset: p.Preset, Headers: p.Headers, Models: p.Models, Deployments: p.Deployments, Transport: shared,
 		Timeouts: upstream.Timeouts{
 			FirstByte:    time.Duration(p.FirstByteTimeout),
 			BetweenBytes: time.Duration(p.BetweenBytesTimeout),
 			Total:        time.Duration(p.TotalTimeout),
 		},
 	}
-	base, err := firstOf("provider "+p.Name+" base_url", p.BaseURL)
-	if err != nil {
+	for _, name := range p.Formats {
+		config.Formats = append(config.Formats, dialect.Name(name))
+	}
+	if err := p.resolve(&config); err != nil {
 		return nil, err
 	}
-	config.BaseURL = base
-	for _, text := range p.Keys {
-		key, err := firstOf("provider "+p.Name+" key", text)
-		if err != nil {
-			return nil, err
-		}
-		if key != "" {
-			config.Keys = append(config.Keys, secret.New(key))
-		}
-	}
-	if preset := upstream.Presets[p.Name]; preset.KeyOptional && len(config.Keys) == 0 && base == "" {
-		return nil, upstream.ErrNoKey // a local server nobody said is there
+	if preset := upstream.Presets[p.Name]; preset.Local && len(config.Keys) == 0 && config.BaseURL == "" {
+		return nil, upstream.ErrNoKey // nobody said that it is there
 	}
 	if p.TransportRaw != nil {
+		var err error
 		if config.Transport, err = loadTransport(ctx, p, p.TransportRaw); err != nil {
 			return nil, err
 		}
 	}
 	return upstream.New(config)
+}
+
+// resolve fills in the options that may hold placeholders.
+func (p *Provider) resolve(config *upstream.Config) (err error) {
+	for _, option := range []struct {
+		name, text string
+		to         *string
+	}{
+		{"base_url", p.BaseURL, &config.BaseURL},
+		{"auth", p.Auth, (*string)(&config.Auth)},
+		{"api_version", p.APIVersion, &config.APIVersion},
+		{"project", p.Project, &config.Project},
+		{"location", p.Location, &config.Location},
+	} {
+		if *option.to, err = firstOf("provider "+p.Name+" "+option.name, option.text); err != nil {
+			return err
+		}
+	}
+	for _, text := range p.Keys {
+		key, err := firstOf("provider "+p.Name+" key", text)
+		if err != nil {
+			return err
+		}
+		if key != "" {
+			config.Keys = append(config.Keys, secret.New(key))
+		}
+	}
+	credentials, err := resolveSecret("provider "+p.Name+" credentials", p.Credentials)
+	config.Credentials = secret.New(credentials)
+	return err
 }
 
 // firstOf resolves the placeholders of alternatives and gives the first that is

@@ -8,7 +8,8 @@ type Preset struct {
 	BaseSuffix  string   // added to a base URL without a path
 	BaseTrim    []string // cut in turn from a base URL that ends in it
 	Auth        Auth     // default AuthBearer
-	KeyOptional bool     // works without a key: a server of one's own
+	KeyOptional bool     // works without a key
+	Local       bool     // a server of one's own, that need not be there
 	// Formats are the formats in which models can be asked, the best one for
 	// translation first. A format with an endpoint that is not among them is
 	// spoken with clients that speak it themselves, but not translated to.
@@ -85,7 +86,8 @@ var Presets = map[string]Preset{
 	// https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 	// https://docs.claude.com/en/api/claude-on-vertex-ai
 	"vertex": {
-		Formats: []dialect.Name{dialect.Gemini, dialect.AnthropicMessages},
+		KeyOptional: true, // it has credentials
+		Formats:     []dialect.Name{dialect.Gemini, dialect.AnthropicMessages},
 		Endpoints: map[dialect.Name]string{
 			dialect.Gemini:            vertexModels + "google/models/{model}:generateContent",
 			dialect.GeminiCount:       vertexModels + "google/models/{model}:countTokens",
@@ -173,14 +175,14 @@ var Presets = map[string]Preset{
 	// https://docs.ollama.com/api/openai-compatibility
 	// https://docs.ollama.com/api/anthropic-compatibility
 	"ollama": {
-		BaseURL: "http://127.0.0.1:11434/v1", BaseSuffix: "/v1", KeyOptional: true,
+		BaseURL: "http://127.0.0.1:11434/v1", BaseSuffix: "/v1", KeyOptional: true, Local: true,
 		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses, dialect.AnthropicMessages},
 		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses,
 			dialect.AnthropicMessages),
 	},
 	// https://lmstudio.ai/docs/developer/rest
 	"lmstudio": {
-		BaseURL: "http://127.0.0.1:1234/v1", BaseSuffix: "/v1", KeyOptional: true,
+		BaseURL: "http://127.0.0.1:1234/v1", BaseSuffix: "/v1", KeyOptional: true, Local: true,
 		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses, dialect.AnthropicMessages},
 		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses,
 			dialect.AnthropicMessages),

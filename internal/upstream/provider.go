@@ -114,9 +114,6 @@ func newProvider(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Keys) == 0 && !preset.KeyOptional {
-		return nil, ErrNoKey
-	}
 	p := &Provider{
 		Name:           c.Name,
 		Timeouts:       c.Timeouts.withDefaults(),
@@ -163,6 +160,9 @@ func presetFor(c *Config) (Preset, error) {
 		}
 		preset.Auth = c.Auth
 		preset.KeyOptional = preset.KeyOptional || c.Auth == AuthNone
+	}
+	if len(c.Keys) == 0 && !preset.KeyOptional {
+		return Preset{}, ErrNoKey
 	}
 	if preset.prepare != nil {
 		if err := preset.prepare(&preset, c); err != nil {

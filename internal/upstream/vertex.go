@@ -35,7 +35,7 @@ func prepareVertex(p *Preset, c *Config) error {
 	if !isSegment(project, ":.") || !isSegment(location, "") {
 		return errors.New("project and location must be the ids of a Google Cloud project and of one of its locations")
 	}
-	p.tokens, p.KeyOptional = source, true
+	p.tokens = source
 	p.BaseURL = vertexHost(location)
 	fill := strings.NewReplacer("{project}", project, "{location}", location)
 	for _, paths := range []*map[dialect.Name]string{&p.Endpoints, &p.Streams} {
