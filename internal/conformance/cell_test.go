@@ -32,15 +32,15 @@ type upstreamKind struct {
 	provider string
 	model    string
 	formats  []dialect.Name
-	shows    bool // its thinking is told
+	shows    bool // its thinking is told unasked
 	keeps    bool // it wants its thinking's state back
 }
 
 var upstreams = []upstreamKind{
-	{"OpenAI Chat", fakes.OpenAIChat, "deepseek", "deepseek-chat", nil, true, false},
-	{"OpenAI Responses", fakes.OpenAI, "openai", "gpt-5", []dialect.Name{dialect.OpenAIResponses}, true, true},
+	{"OpenAI Chat", fakes.OpenAIChat, "xai", "grok-4", []dialect.Name{dialect.OpenAIChat}, true, false},
+	{"OpenAI Responses", fakes.OpenAI, "openai", "gpt-5", []dialect.Name{dialect.OpenAIResponses}, false, true},
 	{"Anthropic", fakes.Anthropic, "anthropic", "claude-sonnet-4-5", nil, true, true},
-	{"Gemini", fakes.Gemini, "gemini", "gemini-3-pro-preview", nil, true, true},
+	{"Gemini", fakes.Gemini, "gemini", "gemini-3-pro-preview", nil, false, true},
 }
 
 // stage is a gateway with one fake upstream of each kind behind it.
@@ -108,7 +108,7 @@ func (c *cell) ask(t talk, header ...string) (outcome, usage.Record) {
 func (c *cell) good(t talk) outcome {
 	c.Helper()
 	o, row := c.ask(t)
-	require.Equal(c, http.StatusOK, o.status, "%s\nupstream: %v", o.raw, c.fake().Problems())
+	require.Equal(c, http.StatusOK, o.status, "%s\nupstream: %v", o.raw, last(c.fake().Problems()))
 	require.Empty(c, o.errText, o.raw)
 	require.True(c, o.whole, o.raw)
 	require.EqualValues(c, fakes.InputTokens, o.usage.input, o.raw)
@@ -170,4 +170,11 @@ func (l *ledger) wait(t *testing.T, before int) usage.Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.records[before]
+}
+
+func last(problems []string) string {
+	if len(problems) == 0 {
+		return "no problem"
+	}
+	return problems[len(problems)-1]
 }

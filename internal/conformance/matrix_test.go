@@ -152,10 +152,8 @@ func checkThinking(c *cell) string {
 	t := talk{tools: true, think: true, turns: user("#think\n" + `#tool get_weather {"city":"Paris"}`)}
 	o := c.good(t)
 	require.Len(c, o.calls, 1, o.raw)
-	if c.to.shows {
-		if _, chat := c.client.(chatClient); !chat || c.to.kind != "openai" { // a chat client cannot ask to see it
-			require.Contains(c, o.thinking, "think it over", o.raw)
-		}
+	if _, chat := c.client.(chatClient); !chat || c.to.shows { // a chat client cannot ask to see it
+		require.Contains(c, o.thinking, "think it over", o.raw)
 	}
 	t.turns = append(t.turns, turn{answer: o.answer}, turn{results: []toolSaid{{id: o.calls[0].id, name: o.calls[0].name, text: "sunny"}}})
 	require.Equal(c, "get_weather: sunny", c.good(t).text)

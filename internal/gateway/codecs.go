@@ -73,7 +73,7 @@ func faceOf(e endpoint) face {
 	case dialect.OpenAICompletions:
 		return client{Codec: openaichat.Completions}
 	case dialect.OpenAIEmbeddings, dialect.GeminiEmbeddings:
-		return embeddings{embedder(e.format, e.model, e.batch)}
+		return embeddings{embedder(e.format, e.model, e.batch), e.batch}
 	default:
 		codec := translator(e.format, e.model, e.stream)
 		return client{Codec: codec, translator: codec, array: e.array}

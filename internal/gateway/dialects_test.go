@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/secret"
@@ -21,20 +22,22 @@ import (
 // family is a gateway before one fake provider of each kind.
 type family struct {
 	*fixture
-	openai, deepseek, anthropic, gemini *fakes.Server
+	openai, xai, anthropic, gemini *fakes.Server
 }
 
 func newFamily(t *testing.T, configure func(*gateway.Options)) *family {
 	t.Helper()
 	f := &family{
-		openai: fakes.New(t, fakes.OpenAI), deepseek: fakes.New(t, fakes.OpenAIChat),
+		openai: fakes.New(t, fakes.OpenAI), xai: fakes.New(t, fakes.OpenAIChat),
 		anthropic: fakes.New(t, fakes.Anthropic), gemini: fakes.New(t, fakes.Gemini),
 	}
 	var providers []*upstream.Provider
-	for name, fake := range map[string]*fakes.Server{"openai": f.openai, "deepseek": f.deepseek, "anthropic": f.anthropic, "gemini": f.gemini} {
-		providers = append(providers, configured(t, upstream.Config{
-			Name: name, BaseURL: fake.BaseURL(), Keys: []secret.Secret{secret.New(fakes.Key)},
-		}))
+	for name, fake := range map[string]*fakes.Server{"openai": f.openai, "xai": f.xai, "anthropic": f.anthropic, "gemini": f.gemini} {
+		config := upstream.Config{Name: name, BaseURL: fake.BaseURL(), Keys: []secret.Secret{secret.New(fakes.Key)}}
+		if fake.Kind() == fakes.OpenAIChat {
+			config.Formats = []dialect.Name{dialect.OpenAIChat}
+		}
+		providers = append(providers, configured(t, config))
 	}
 	f.fixture = setup(t, configure, providers...)
 	return f
@@ -89,7 +92,7 @@ func TestGeminiArrayStream(t *testing.T) {
 		require.Equal(t, "one two three", said)
 		require.Contains(t, finish, "STOP")
 
-		a = f.post("/v1beta/models/"+model+":streamGenerateContent", `{"contents":[{"parts":[{"text":"#midstream-error"}]}]}`)
+		a = f.post("/v1beta/models/"+model+":streamGenerateContent", `{"contents":[{"parts":[{"text":"#slow 10ms\n#midstream-error"}]}]}`)
 		var elements []map[string]json.RawMessage
 		require.NoError(t, json.Unmarshal([]byte(a.Body), &elements), a.Body)
 		require.Contains(t, elements[len(elements)-1], "error", a.Body)
@@ -100,7 +103,7 @@ func TestGeminiArrayStream(t *testing.T) {
 func TestCountTokens(t *testing.T) {
 	f := newFamily(t, nil)
 	for model, source := range map[string]string{
-		"anthropic/claude-sonnet-4-5": "provider", "gemini/gemini-2.5-flash": "provider", "openai/gpt-4o": "provider", "deepseek/deepseek-chat": "estimated",
+		"anthropic/claude-sonnet-4-5": "provider", "gemini/gemini-2.5-flash": "provider", "openai/gpt-4o": "provider", "xai/grok-4": "estimated",
 	} {
 		for path, body := range map[string]string{
 			"/v1/messages/count_tokens":                `{"model":"` + model + `","messages":[{"role":"user","content":"How many tokens are these?"}]}`,
@@ -273,7 +276,7 @@ func TestSpecialistAcross(t *testing.T) {
 func TestFallbackThatCanSayIt(t *testing.T) {
 	f := newFamily(t, func(o *gateway.Options) {
 		o.Specialists = specialists{{
-			ID: "helper", Name: "Helper", Provider: "deepseek", Model: "deepseek-chat",
+			ID: "helper", Name: "Helper", Provider: "xai", Model: "grok-4",
 			Fallbacks: []specialist.Target{{Provider: "gemini", Model: "gemini-2.5-flash"}},
 		}}
 	})

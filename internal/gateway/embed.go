@@ -11,7 +11,10 @@ import (
 )
 
 // embeddings is the face of a caller who asks for embeddings.
-type embeddings struct{ dialect.Embedder }
+type embeddings struct {
+	dialect.Embedder
+	batch bool // asked for by the call for many
+}
 
 func (e embeddings) name() dialect.Name { return e.Name() }
 
@@ -31,6 +34,7 @@ func (e embeddings) formats(p *upstream.Provider, model string, _ bool) []dialec
 func (e embeddings) codec() dialect.Codec { return e.Embedder }
 
 func (e embeddings) pass(ex *exchange, a *attempt) answer {
+	a.batch = e.batch
 	return client{Codec: e.Embedder}.pass(ex, a)
 }
 

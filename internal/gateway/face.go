@@ -165,20 +165,30 @@ type arrayAnswer struct {
 
 func (s *arrayAnswer) appendEvent(dst []byte, ev sse.Event, mark dialect.Mark) []byte {
 	s.scratch = s.answer.appendEvent(s.scratch[:0], ev, mark)
-	return s.framer.Append(dst, s.scratch)
+	return s.append(dst)
 }
 
 func (s *arrayAnswer) appendRest(dst, rest []byte) []byte {
 	s.scratch = s.answer.appendRest(s.scratch[:0], rest)
-	return s.framer.Append(dst, s.scratch)
+	return s.append(dst)
 }
 
 func (s *arrayAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
 	s.scratch = s.answer.appendEnd(s.scratch[:0], err)
-	return s.framer.End(s.framer.Append(dst, s.scratch))
+	return s.framer.Close(s.append(dst))
 }
 
-func (s *arrayAnswer) body() []byte { return s.framer.End(s.framer.Append(nil, s.answer.body())) }
+// append appends what the events in scratch mean. They are whole and of a size
+// that was held before, so none is too long.
+func (s *arrayAnswer) append(dst []byte) []byte {
+	dst, _ = s.framer.Append(dst, s.scratch)
+	return dst
+}
+
+func (s *arrayAnswer) body() []byte {
+	s.scratch = s.answer.body()
+	return s.framer.Close(s.append(nil))
+}
 
 func (s *arrayAnswer) contentType([]string) []string { return jsonType }
 

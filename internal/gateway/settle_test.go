@@ -19,12 +19,14 @@ func BenchmarkBegin(b *testing.B) {
 	require.NoError(b, ledger.Start())
 	defer func() { _ = ledger.Stop(context.WithoutCancel(b.Context())) }()
 	g := gatewayFor(b, "http://127.0.0.1:1", ledger, slog.New(slog.DiscardHandler))
-	to, refused := g.target(g.providers["openai"], "gpt-4o", nil, openaichat.Chat.Name())
-	require.Nil(b, refused)
+	call, err := openaichat.Chat.Read([]byte(`{"model":"gpt-4o","messages":[]}`))
+	require.NoError(b, err)
 	ex := &exchange{
-		g: g, face: passthrough{openaichat.Chat}, requestID: newRequestID(), tried: 1,
+		g: g, face: client{Codec: openaichat.Chat}, call: call, requestID: newRequestID(), tried: 1,
 		principal: &identity.Principal{UserHash: newRequestID() + newRequestID(), EmailHash: newRequestID() + newRequestID(), TokenID: newRequestID()},
 	}
+	to, refused := ex.target(g.providers["openai"], "gpt-4o", nil)
+	require.Nil(b, refused)
 	a := &attempt{target: &to, record: usage.NewRecord(time.Now())}
 	body := &upstreamBody{content: make([]byte, 1000)}
 	b.ReportAllocs()

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
-	"github.com/financecommander/tollgate/internal/dialect/openairesponses"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/responsestate"
 )
@@ -30,7 +29,7 @@ const storeTimeout = 5 * time.Second
 
 // keptPrefix is how the ids of answers begin that the gateway made itself and so
 // may have kept. An id without it is an upstream's.
-const keptPrefix = `"` + openairesponses.IDPrefix
+const keptPrefix = `"resp_tg`
 
 // expand puts a kept conversation in front of a call that continues it. A
 // previous answer that an upstream keeps is the upstream's to know.

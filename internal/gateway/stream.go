@@ -59,7 +59,7 @@ func (ex *exchange) relayStream(a *attempt, resp *http.Response) *llm.Error {
 	defer metrics.StreamStarted()()
 	s := &stream{
 		streamBuffers: streams.Get().(*streamBuffers),
-		ex:            ex, a: a, resp: resp, said: ex.face.answer(ex, a),
+		ex:            ex, a: a, resp: resp, said: a.said,
 		rc: http.NewResponseController(ex.w),
 	}
 	defer s.free()

@@ -169,6 +169,9 @@ func (r *reader) thinkingConfig() {
 		if t.Budget == nil {
 			r.Fail("budget_tokens", "is required")
 		}
+		if t.Show == nil { // thinking with a budget is shown unless the client says otherwise
+			t.Show = new(true)
+		}
 	}
 	t.Extra = rest.Extra(Format)
 }

@@ -39,6 +39,7 @@ func (e *encoder) appendPart(w *wire.Writer, part llm.Part, index int) {
 			appendRedacted(w, token)
 		}
 	case *llm.Refusal:
+		e.refused = true
 		appendText(w, p.Text, nil, llm.Extra{})
 	case *llm.Thinking:
 		appendThinking(w, p, e.o.Seal)

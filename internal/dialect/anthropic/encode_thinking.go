@@ -174,7 +174,8 @@ func (w *writer) writeThinking() error {
 		want := w.r.Reasoning
 		w.Name("thinking").Object().Name("type").Text(t.kind)
 		w.IntMember("budget_tokens", t.budget)
-		if want.Show != nil && (w.native || t.on && w.model.thinking >= adaptiveThinking) {
+		shown := t.kind == thinkingEnabled && want.Show != nil && *want.Show // which needs no word
+		if want.Show != nil && !shown && (w.native || t.on && w.model.thinking >= adaptiveThinking) {
 			w.Name("display").Text(display(*want.Show))
 		}
 		w.Members(want.Extra.In(Format), "type")

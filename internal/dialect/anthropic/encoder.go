@@ -22,6 +22,7 @@ type encoder struct {
 	next    int       // index of the next block
 	open    openBlock
 	called  bool // a tool was called
+	refused bool // the model declined, in a part of its own
 	end     llm.ChoiceEnd
 }
 
@@ -181,6 +182,7 @@ func (e *encoder) partStart(part llm.Part) {
 			e.citation(c)
 		}
 	case *llm.Refusal:
+		e.refused = true
 		e.beginBlock(part)
 		e.delta(textDelta, p.Text)
 	case *llm.Thinking:
@@ -465,8 +467,11 @@ func (e *encoder) finish(f llm.Finished) {
 
 // appendStop writes why an answer stopped.
 func (e *encoder) appendStop(w *wire.Writer, reason llm.FinishReason, sequence string, extra llm.Extra) {
-	if reason == llm.FinishUnknown && e.called {
+	switch {
+	case reason == llm.FinishUnknown && e.called:
 		reason = llm.FinishToolCalls
+	case reason == llm.FinishStop && e.refused: // other formats tell it by the part alone
+		reason = llm.FinishFilter
 	}
 	rest := extra.In(Format)
 	if word := wire.Member(rest, "stop_reason"); word != nil {

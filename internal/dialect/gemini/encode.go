@@ -131,6 +131,11 @@ func (e *requestEncoder) output() error {
 	return nil
 }
 
+// tool is where a tool stood in the client's body.
+func (e *requestEncoder) tool(t *llm.Tool) string {
+	return fmt.Sprintf("%s[%d]", e.u.Name(dialect.FieldTools), t.Index)
+}
+
 func (e *requestEncoder) tools() error {
 	if e.r.ParallelTools != nil && !*e.r.ParallelTools && len(e.r.Tools) > 0 {
 		if err := e.u.Field(dialect.FieldParallelTools, "it may always call several tools at once"); err != nil {
@@ -140,7 +145,7 @@ func (e *requestEncoder) tools() error {
 	last := int32(-1) // the place of the tool that the last object was made for
 	for i := range e.r.Tools {
 		t := &e.r.Tools[i]
-		if err := e.u.Extra(t.Extra, fmt.Sprintf("%s[%d]", e.u.Name(dialect.FieldTools), t.Index)); err != nil {
+		if err := e.u.Extra(t.Extra, e.tool(t)); err != nil {
 			return err
 		}
 		if t.Cache != nil {
@@ -149,12 +154,12 @@ func (e *requestEncoder) tools() error {
 		joins := len(e.out.Tools) > 0 && last == t.Index
 		switch {
 		case t.Native != nil && t.Native.Format != dialect.Gemini:
-			if err := e.u.Field(dialect.FieldTools, fmt.Sprintf("tool %q is another provider's own", cmp.Or(t.Name, t.Native.Type))); err != nil {
+			if err := e.u.Path(e.tool(t), fmt.Sprintf("%q is another provider's own", cmp.Or(t.Name, t.Native.Type))); err != nil {
 				return err
 			}
 			continue
 		case t.Custom:
-			if err := e.u.Field(dialect.FieldTools, fmt.Sprintf("tool %q takes free text, and it has only functions with JSON arguments", t.Name)); err != nil {
+			if err := e.u.Path(e.tool(t), fmt.Sprintf("%q takes free text, and it has only functions with JSON arguments", t.Name)); err != nil {
 				return err
 			}
 			continue

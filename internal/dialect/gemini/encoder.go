@@ -58,6 +58,7 @@ type sentPart struct {
 type saidChoice struct {
 	index     int
 	wrote     bool
+	refused   bool // the model declined, in a part of its own
 	text      []byte
 	citations []llm.Citation
 	logProbs  []llm.LogProb
@@ -172,6 +173,7 @@ func (e *encoder) partStart(dst []byte, s *llm.PartStart) []byte {
 	case *llm.Text:
 		return e.textBegin(dst, s.Part, p.Text)
 	case *llm.Refusal:
+		e.choice(s.Choice).refused = true
 		return e.textBegin(dst, s.Part, p.Text)
 	case *llm.Thinking:
 		return e.textBegin(dst, s.Part, p.Text)
@@ -351,7 +353,11 @@ func answerMedia(m *llm.Media, extra jsontext.Value) (out part, ok bool) {
 func (e *encoder) choiceEnd(end *llm.ChoiceEnd) candidate {
 	c := e.choice(end.Choice)
 	reason, extra := take(membersOf(end.Extra), "finishReason")
-	out := candidate{Index: end.Choice, FinishReason: finishWord(end.Reason), Extra: extra}
+	why := end.Reason
+	if why == llm.FinishStop && c.refused { // other formats tell it by the part alone
+		why = llm.FinishFilter
+	}
+	out := candidate{Index: end.Choice, FinishReason: finishWord(why), Extra: extra}
 	if reason != nil {
 		out.FinishReason = string(jsonedit.AppendText(nil, reason))
 	}
@@ -419,6 +425,8 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 		case *llm.Text:
 			said.text = append(said.text, p.Text...)
 			said.citations = append(said.citations, p.Citations...)
+		case *llm.Refusal:
+			said.refused = true
 		case *llm.ToolCall:
 			args = []byte(p.Arguments)
 		}
