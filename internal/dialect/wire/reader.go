@@ -23,6 +23,7 @@ type Reader struct {
 	err   *llm.Error
 	text  []byte  // scratch
 	outer *Reader // the reader of the body that this one reads a value of
+	inner *Reader // what At gives, kept for the next time
 }
 
 // step is one step of a path: a member's name, or an element's index.
@@ -107,9 +108,15 @@ func (r *Reader) FailWith(err *llm.Error) {
 func (r *Reader) Value() []byte { return r.s.Skip() }
 
 // At reads a value that Value took, of a member of the object at hand ("" for
-// the value at hand itself). What is wrong with it is wrong with the body.
+// the value at hand itself). What is wrong with it is wrong with the body. The
+// reader is good until the next call of At.
 func (r *Reader) At(member string, value []byte) *Reader {
-	inner := &Reader{s: jsonedit.NewScanner(value), outer: r}
+	inner := r.inner
+	if inner == nil {
+		inner = &Reader{outer: r}
+		r.inner = inner
+	}
+	inner.s, inner.err = jsonedit.NewScanner(value), r.err
 	inner.steps = append(inner.room[:0], r.steps...)
 	if member != "" {
 		inner.steps = append(inner.steps, step{name: []byte(member), index: -1})
@@ -124,6 +131,10 @@ func (r *Reader) Pos() int { return r.s.Pos() }
 // Since gives a copy of the bytes from a position to the end of the value just
 // taken. Names that come twice in it are refused.
 func (r *Reader) Since(start int) []byte { return r.checked(r.s.Since(start)) }
+
+// Slice is Since without the copy and the check, for large values whose members
+// were walked over: the bytes are the body's own.
+func (r *Reader) Slice(start int) []byte { return r.s.Since(start) }
 
 // want notes that the value at hand is not what it must be. What ends too early
 // or is no JSON is left to End.
@@ -225,9 +236,11 @@ func (r *Reader) Texts() []string {
 // Int takes an integer.
 func (r *Reader) Int() int64 {
 	if r.s.Kind() == jsonedit.KindNumber {
-		if n, ok := jsonedit.ParseInt(r.s.Skip()); ok {
-			return n
+		n, ok := jsonedit.ParseInt(r.s.Skip())
+		if !ok {
+			r.Fail("", "must be an integer")
 		}
+		return n
 	}
 	r.want("an integer")
 	return 0
@@ -245,9 +258,11 @@ func (r *Reader) Count() int64 {
 // Float takes a number.
 func (r *Reader) Float() float64 {
 	if r.s.Kind() == jsonedit.KindNumber {
-		if f, err := strconv.ParseFloat(string(r.s.Skip()), 64); err == nil {
-			return f
+		f, err := strconv.ParseFloat(string(r.s.Skip()), 64)
+		if err != nil {
+			r.Fail("", "must be a number")
 		}
+		return f
 	}
 	r.want("a number")
 	return 0
