@@ -137,7 +137,7 @@ func (d *requestDecoder) functionCall(common llm.Common, f *functionCall, sealed
 	if f.Name == "" {
 		return nil, wire.Invalid(path+".name", "is required")
 	}
-	call := &llm.ToolCall{Common: common, ID: f.ID, Name: f.Name, Arguments: arguments(f.Args)}
+	call := &llm.ToolCall{Common: common, ID: f.ID, Name: f.Name, Arguments: f.arguments()}
 	call.Extra = mergeExtra(call.Extra, "functionCall.", f.Extra)
 	if call.ID == "" {
 		call.ID = sealedID
@@ -156,18 +156,15 @@ const madeID = "gcall_"
 // unparsed is the member that carries arguments which are no JSON object.
 const unparsed = "_unparsed_arguments"
 
-// arguments gives a call's arguments as the vocabulary has them.
-func arguments(args jsontext.Value) string {
-	if len(args) == 0 || args[0] == 'n' {
-		return ""
+// arguments gives a call's arguments as the vocabulary has them; "" for none.
+func (f *functionCall) arguments() string {
+	if string(f.only.name) == unparsed && f.only.value[0] == '"' {
+		return string(jsonedit.AppendText(nil, f.only.value))
 	}
-	if text := onlyMember(args, unparsed); text != nil && text[0] == '"' {
-		return string(jsonedit.AppendText(nil, text))
-	}
-	return string(args)
+	return string(f.Args)
 }
 
-// appendArguments reverses arguments.
+// appendArguments reverses functionCall.arguments.
 func appendArguments(dst []byte, args string) []byte {
 	if isObject(args) {
 		return append(dst, args...)
@@ -191,7 +188,7 @@ func (d *requestDecoder) functionResponse(common llm.Common, f *functionResponse
 	result := &llm.ToolResult{Common: common, CallID: call.id, Name: f.Name}
 	result.Extra = mergeExtra(result.Extra, "functionResponse.", f.Extra)
 	var text *llm.Text
-	if text, result.IsError = resultText(f.Response); text != nil {
+	if text, result.IsError = f.text(); text != nil {
 		text.Pos = common.Pos
 		result.Parts = append(result.Parts, text)
 	}
@@ -220,27 +217,24 @@ func (d *requestDecoder) find(id, name string) *openCall {
 	return named
 }
 
-// resultText is a response as text. {"output": "…"} and {"error": "…"} are how
+// text is the response as text. {"output": "…"} and {"error": "…"} are how
 // Google's SDKs say a result that is no object.
-func resultText(response jsontext.Value) (text *llm.Text, isError bool) {
-	if len(response) == 0 || response[0] == 'n' {
+func (f *functionResponse) text() (text *llm.Text, isError bool) {
+	if len(f.Response) == 0 {
 		return nil, false
 	}
-	if failure := onlyMember(response, "error"); failure != nil {
-		if failure[0] == '"' {
-			return &llm.Text{Text: string(jsonedit.AppendText(nil, failure))}, true
-		}
-		isError = true
-	}
-	if output := onlyMember(response, "output"); output != nil && output[0] == '"' {
-		if plain := string(jsonedit.AppendText(nil, output)); !isObject(plain) {
-			return &llm.Text{Text: plain}, false
+	isError = string(f.only.name) == "error"
+	if isError || string(f.only.name) == "output" {
+		if quoted := f.only.value; quoted[0] == '"' {
+			if plain := string(jsonedit.AppendText(nil, quoted)); isError || !isObject(plain) {
+				return &llm.Text{Text: plain}, isError
+			}
 		}
 	}
-	return &llm.Text{Text: string(response)}, isError
+	return &llm.Text{Text: string(f.Response)}, isError
 }
 
-// appendResult reverses resultText.
+// appendResult reverses functionResponse.text.
 func appendResult(dst []byte, text string, isError bool) []byte {
 	if isObject(text) {
 		failure := onlyMember([]byte(text), "error")

@@ -306,7 +306,11 @@ func (d *decoder) functionCall(c *choice, common llm.Common, f *functionCall) {
 	default:
 		d.endPartial(c)
 		_ = f.Args.Compact(writing)
-		d.call(c, common, f, arguments(f.Args))
+		args := string(f.Args)
+		if text := onlyMember(f.Args, unparsed); text != nil && text[0] == '"' {
+			args = string(jsonedit.AppendText(nil, text))
+		}
+		d.call(c, common, f, args)
 		return
 	}
 	if !more {
@@ -322,7 +326,7 @@ func (d *decoder) endPartial(c *choice) {
 }
 
 func (d *decoder) call(c *choice, common llm.Common, f *functionCall, args string) {
-	if args == "" {
+	if args == "" || args == null {
 		args = "{}"
 	}
 	call := &llm.ToolCall{Common: common, ID: f.ID, Name: f.Name}

@@ -1,6 +1,7 @@
 package gemini
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -203,7 +204,7 @@ func readCall(r *wire.Reader) (f functionCall) {
 		case "name":
 			f.Name = r.Text()
 		case "args":
-			f.Args = readObject(r)
+			f.Args, f.only = readObject(r)
 		default:
 			(*object)(&f.Extra).add(string(name), r.Raw())
 		}
@@ -219,7 +220,7 @@ func readResponse(r *wire.Reader) (f functionResponse) {
 		case "name":
 			f.Name = r.Text()
 		case "response":
-			f.Response = readObject(r)
+			f.Response, f.only = readObject(r)
 		case "parts":
 			elements(r, func(int) { f.Parts = append(f.Parts, readResponsePart(r)) })
 		default:
@@ -243,16 +244,17 @@ func readResponsePart(r *wire.Reader) (p responsePart) {
 	return p
 }
 
-// readObject takes an object as it stands in the body. It may be large, so only
-// its own members are checked for coming twice.
-func readObject(r *wire.Reader) jsontext.Value {
-	if r.Kind() != jsonedit.KindObject {
-		r.Fail("", "must be an object")
-		return nil
+// readObject takes an object as it stands in the body, and the value of its only
+// member, if it has but one. It may be large, so only its own members are
+// checked for coming twice.
+func readObject(r *wire.Reader) (whole jsontext.Value, only member) {
+	start, members := r.Pos(), 0
+	for name := range r.Members {
+		members++
+		only = member{name, r.Value()}
 	}
-	value := r.Value()
-	if _, err := jsonedit.ReadObject(value); err != nil && !r.Failed() {
-		r.Fail("", "has a member that comes twice")
+	if whole = r.Slice(start); members != 1 || bytes.IndexByte(whole, '"') < 0 {
+		only = member{}
 	}
-	return value
+	return whole, only
 }

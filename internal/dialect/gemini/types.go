@@ -111,6 +111,7 @@ type functionCall struct {
 	Name  string         `json:"name,omitzero"`
 	Args  jsontext.Value `json:"args,omitzero"`
 	Extra jsontext.Value `json:",embed"`
+	only  member         // the only one of Args, if it has but one
 }
 
 type functionResponse struct {
@@ -119,6 +120,7 @@ type functionResponse struct {
 	Response jsontext.Value     `json:"response,omitzero"`
 	Parts    list[responsePart] `json:"parts,omitempty"`
 	Extra    jsontext.Value     `json:",embed"`
+	only     member             // the only one of Response, if it has but one
 }
 
 type responsePart struct {
