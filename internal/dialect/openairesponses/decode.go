@@ -2,6 +2,7 @@ package openairesponses
 
 import (
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -93,7 +94,7 @@ func (d *request) include(top *object) {
 		if value[0] != '"' {
 			d.fail(place{list: "include", index: i}.String(), "must be a string")
 		}
-		switch unquoted(value) {
+		switch wire.Unquote(value) {
 		case includeLogProbs:
 			d.r.LogProbs = true
 		case includeEncrypted: // every encoder does so by itself
@@ -176,7 +177,7 @@ func (d *request) conversation(top *object) {
 	case input == nil:
 	case input[0] == '"':
 		at := llm.Pos{Message: posInput, Part: -1}
-		text := &llm.Text{Common: llm.Common{Pos: at}, Text: unquoted(input)}
+		text := &llm.Text{Common: llm.Common{Pos: at}, Text: wire.Unquote(input)}
 		d.r.Messages = append(d.r.Messages, llm.Message{Role: llm.RoleUser, Parts: []llm.Part{text}, Pos: at})
 	case input[0] != '[':
 		d.fail("input", "must be a string or an array")

@@ -203,7 +203,7 @@ func (d *decoder) text(f *fields, typ string) {
 		it.logprobs = true
 		d.emit(llm.LogProbsDelta{Part: it.part, Tokens: readLogProbs(f.logprobs)})
 	}
-	if text := unquoted(f.delta); text != "" {
+	if text := wire.Unquote(f.delta); text != "" {
 		it.said += len(text)
 		d.emit(llm.TextDelta{Part: it.part, Text: text})
 	}
@@ -255,7 +255,7 @@ func (d *decoder) thought(f *fields, raw bool) {
 	if !d.thinking(it, f.index, raw) {
 		return
 	}
-	if text := unquoted(f.delta); text != "" {
+	if text := wire.Unquote(f.delta); text != "" {
 		it.said += len(text)
 		d.emit(llm.ThinkingDelta{Part: it.part, Text: text})
 	}
@@ -277,7 +277,7 @@ func (d *decoder) arguments(f *fields, typ string) {
 	if it.done || !it.open {
 		return
 	}
-	if text := unquoted(f.delta); text != "" {
+	if text := wire.Unquote(f.delta); text != "" {
 		it.said += len(text)
 		d.emit(llm.ArgumentsDelta{Part: it.part, JSON: text})
 	}

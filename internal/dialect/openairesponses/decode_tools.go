@@ -1,6 +1,7 @@
 package openairesponses
 
 import (
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -36,7 +37,7 @@ func readTool(o *object, value []byte) llm.Tool {
 	default: // the provider's own
 		name := ""
 		if raw := o.get("name"); len(raw) > 0 && raw[0] == '"' {
-			name = unquoted(raw)
+			name = wire.Unquote(raw)
 		}
 		return llm.Tool{
 			Name:   name,
@@ -53,7 +54,7 @@ func (d *request) choice(top *object) {
 		return
 	}
 	if value[0] == '"' {
-		mode := llm.ToolMode(unquoted(value))
+		mode := llm.ToolMode(wire.Unquote(value))
 		switch mode {
 		case llm.ToolAuto, llm.ToolNone, llm.ToolRequired:
 			d.r.ToolChoice = &llm.ToolChoice{Mode: mode}

@@ -42,14 +42,44 @@ func (Codec) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) ([]byte, err
 
 func newBody(r *llm.Request, o dialect.EncodeOptions) *body {
 	b := &body{r: r, o: o, native: isNative(o.Unsaid.Source), custom: map[string]bool{}}
-	for _, m := range r.Messages {
-		for _, p := range m.Parts {
+	size := 1 << 10
+	for i := range r.Messages {
+		for _, p := range r.Messages[i].Parts {
 			if c, ok := p.(*llm.ToolCall); ok && c.Custom {
 				b.custom[c.ID] = true
 			}
+			size += sizeOf(p)
 		}
 	}
+	b.Bytes = make([]byte, 0, size)
 	return b
+}
+
+// sizeOf is about how many bytes a part takes, so that a long conversation is
+// written to memory that need not grow.
+func sizeOf(p llm.Part) int {
+	const around = 160 // names, ids, brackets
+	size := around
+	switch p := p.(type) {
+	case *llm.Text:
+		size += len(p.Text) + len(p.Text)/16 // escapes
+	case *llm.Thinking:
+		size += len(p.Text)
+		if p.Opaque != nil {
+			size += len(p.Opaque.Value)
+		}
+	case *llm.ToolCall:
+		size += len(p.Arguments) + len(p.Arguments)/8
+	case *llm.ToolResult:
+		for _, inner := range p.Parts {
+			size += sizeOf(inner)
+		}
+	case *llm.Media:
+		size += len(p.Data) + len(p.URL)
+	case *llm.NativePart:
+		size += len(p.JSON)
+	}
+	return size
 }
 
 // isNative says whether the client speaks this format itself.

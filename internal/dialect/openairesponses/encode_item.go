@@ -144,7 +144,7 @@ func (b *body) part(p llm.Part, role llm.Role) {
 	case *llm.Text:
 		typ := usualType(p, role)
 		if kept := wire.Member(own, "type"); kept != nil {
-			typ = unquoted(kept)
+			typ = wire.Unquote(kept)
 		}
 		b.Object()
 		b.Name("type").Text(typ).Name("text").Text(p.Text)

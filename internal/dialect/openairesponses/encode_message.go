@@ -14,7 +14,7 @@ const afterText = "text"
 func (e *Encoder) openMessage(first llm.Part) {
 	e.open.typ, e.open.head = "message", itemOf(first)
 	if id := wire.Member(e.open.head, "id"); id != nil {
-		e.open.id = unquoted(id)
+		e.open.id = wire.Unquote(id)
 	} else {
 		e.open.id = newID("msg_")
 	}

@@ -59,7 +59,7 @@ func (e *Encoder) startPart(p llm.Part) {
 // idOf is the id of a part's item: the provider's, if this format is its own.
 func idOf(p llm.Part, prefix string) string {
 	if own := memberOf(p.Base(), "id"); own != nil {
-		return unquoted(own)
+		return wire.Unquote(own)
 	}
 	if o := p.Base().Opaque; o != nil && o.Format == dialect.OpenAIResponses && o.ItemID != "" {
 		return o.ItemID

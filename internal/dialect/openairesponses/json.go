@@ -132,7 +132,7 @@ func (o *object) text(name string) string {
 		o.wrong(name, "must be a string")
 		return ""
 	}
-	return unquoted(value)
+	return wire.Unquote(value)
 }
 
 // required is a string member that must be there.
@@ -314,19 +314,6 @@ func (r *reader) check(value []byte, at place, name string) {
 		r.fail(at.member(name), "has a member that comes twice")
 	}
 }
-
-// unquoted is what a JSON string says.
-func unquoted(quoted []byte) string {
-	if len(quoted) < 2 || quoted[0] != '"' {
-		return ""
-	}
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
-	}
-	return string(jsonedit.AppendText(make([]byte, 0, len(quoted)), quoted))
-}
-
-func appendFloat(dst []byte, f float64) []byte { return strconv.AppendFloat(dst, f, 'g', -1, 64) }
 
 // own is what this format alone says.
 func own(object []byte) llm.Extra {
