@@ -43,6 +43,10 @@ type anthropicRequest struct {
 	CacheControl *cacheControl `json:"cache_control"`
 	InferenceGeo string        `json:"inference_geo"`
 	Container    raw           `json:"container"`
+	Thread       *struct {
+		Type              string `json:"type"`
+		PreviousMessageID string `json:"previous_message_id"`
+	} `json:"thread"`
 }
 
 type anthropicFormat struct {
@@ -135,10 +139,16 @@ type anthropicReader struct {
 	ids    map[string]bool
 }
 
-func (s *Server) anthropicPrompt(body []byte, counts bool) (*prompt, *anthropicRequest, *refusal) {
+func (s *Server) anthropicPrompt(body []byte, version string, counts bool) (*prompt, *anthropicRequest, *refusal) {
 	q := &anthropicRequest{}
 	if path, err := strictly(body, q); err != nil {
 		return nil, nil, wrong("%s: Extra inputs are not permitted, or of a wrong type: %v", dotted(path), err)
+	}
+	if version == latestVersion && (q.Temperature != nil || q.TopP != nil || q.TopK != nil) {
+		return nil, nil, wrong("temperature: Extra inputs are not permitted (API version %s)", version)
+	}
+	if problem := s.resume(q); problem != nil {
+		return nil, nil, problem
 	}
 	p := &prompt{
 		model: q.Model, stream: isTrue(q.Stream), temperature: q.Temperature, topP: q.TopP, topK: q.TopK, stop: q.StopSequences, n: 1,
@@ -165,6 +175,35 @@ func (s *Server) anthropicPrompt(body []byte, counts bool) (*prompt, *anthropicR
 		return nil, nil, &refusal{status: http.StatusNotFound, kind: "not_found_error", message: "model: " + q.Model}
 	}
 	return p, q, nil
+}
+
+// resume puts what a thread holds before the request's own messages.
+// https://platform.claude.com/docs/en/build-with-claude/message-threads
+func (s *Server) resume(q *anthropicRequest) *refusal {
+	if q.Thread == nil || q.Thread.Type == "create" {
+		return nil
+	}
+	s.mu.Lock()
+	held, ok := s.threads[q.Thread.PreviousMessageID]
+	s.mu.Unlock()
+	if q.Thread.Type != "continue" || !ok {
+		return &refusal{status: http.StatusBadRequest, kind: "invalid_request_error", code: "thread_not_found", message: "thread.previous_message_id: not found"}
+	}
+	q.System, q.Tools = held.System, held.Tools
+	q.Messages = append(slices.Clone(held.Messages), q.Messages...)
+	return nil
+}
+
+// hold keeps a conversation under its answer's id, if asked to.
+func (s *Server) hold(q *anthropicRequest, answer object) {
+	if q.Thread == nil {
+		return
+	}
+	held := *q
+	held.Messages = append(slices.Clone(q.Messages), anthropicMessage{Role: "assistant", Content: raw(canonical(answer["content"]))})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.threads[answer["id"].(string)] = held
 }
 
 func dotted(pointer string) string {

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 )
 
 func (s *Server) anthropicRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/messages", s.anthropic(s.messages))
-	mux.HandleFunc("POST /v1/messages/count_tokens", s.anthropic(func(w http.ResponseWriter, _ *http.Request, body []byte) *refusal {
-		p, _, problem := s.anthropicPrompt(body, true)
+	mux.HandleFunc("POST /v1/messages/count_tokens", s.anthropic(func(w http.ResponseWriter, r *http.Request, body []byte) *refusal {
+		p, _, problem := s.anthropicPrompt(body, r.Header.Get("Anthropic-Version"), true)
 		if problem == nil {
 			s.note(p, nil)
 			write(w, http.StatusOK, object{"input_tokens": CountedTokens})
@@ -63,17 +64,26 @@ func (s *Server) anthropic(next func(http.ResponseWriter, *http.Request, []byte)
 	}
 }
 
+// latestVersion is the API version in which sampling parameters are gone.
+// https://platform.claude.com/docs/en/api/versioning
+const latestVersion = "2026-10-21"
+
+// anthropicHeaders takes a key in either of the two headers that the API knows:
+// the SDKs use both.
 func anthropicHeaders(r *http.Request) *refusal {
+	key, bearer := r.Header.Get("X-Api-Key"), r.Header.Get("Authorization")
 	switch {
-	case r.Header.Get("X-Api-Key") == "":
+	case key == "" && bearer == "":
 		return &refusal{status: http.StatusUnauthorized, kind: "authentication_error", message: "x-api-key header is required"}
-	case r.Header.Get("X-Api-Key") != Key:
+	case key != "" && bearer != "":
+		return wrong("the request carries two keys")
+	case key != Key && bearer != "Bearer "+Key:
 		return &refusal{status: http.StatusUnauthorized, kind: "authentication_error", message: "invalid x-api-key"}
-	case r.Header.Get("Authorization") != "" || r.Header.Get("X-Goog-Api-Key") != "" || r.Header.Get("Cookie") != "":
+	case r.Header.Get("X-Goog-Api-Key") != "" || r.Header.Get("Cookie") != "":
 		return wrong("the request carries headers of another API")
 	case r.Header.Get("Anthropic-Version") == "":
 		return wrong("anthropic-version: header is required")
-	case r.Header.Get("Anthropic-Version") != "2023-06-01" && r.Header.Get("Anthropic-Version") != "2023-01-01":
+	case !slices.Contains([]string{"2023-01-01", "2023-06-01", latestVersion}, r.Header.Get("Anthropic-Version")):
 		return wrong("anthropic-version: \"%s\" is not a valid version", r.Header.Get("Anthropic-Version"))
 	case r.Method == http.MethodPost && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
 		return wrong("the content-type must be application/json")
@@ -82,7 +92,11 @@ func anthropicHeaders(r *http.Request) *refusal {
 }
 
 func anthropicError(problem *refusal) object {
-	return object{"type": "error", "error": object{"type": problem.kind, "message": problem.message}, "request_id": "req_fake"}
+	e := object{"type": problem.kind, "message": problem.message}
+	if problem.code != "" {
+		e["details"] = object{"error_code": problem.code}
+	}
+	return object{"type": "error", "error": e, "request_id": "req_fake"}
 }
 
 func writeAnthropicError(w http.ResponseWriter, problem *refusal) {
@@ -108,17 +122,21 @@ func scriptedAnthropic(status int) *refusal {
 }
 
 func (s *Server) messages(w http.ResponseWriter, r *http.Request, body []byte) *refusal {
-	p, _, problem := s.anthropicPrompt(body, false)
-	if problem != nil {
+	p, q, problem := s.anthropicPrompt(body, r.Header.Get("Anthropic-Version"), false)
+	switch {
+	case problem != nil:
 		return problem
+	case q.Thread != nil && !strings.Contains(r.Header.Get("Anthropic-Beta"), "message-threads"):
+		return wrong("thread: Extra inputs are not permitted")
 	}
-	s.note(p, nil)
+	number := s.note(p, nil)
 	reply := p.answer()
 	if reply.status != 0 {
 		writeAnthropicError(w, scriptedAnthropic(reply.status))
 		return nil
 	}
-	a := &anthropicAnswer{p: p, a: reply}
+	a := &anthropicAnswer{p: p, a: reply, number: number}
+	s.hold(q, a.body())
 	overloaded := scriptedAnthropic(529)
 	switch {
 	case p.stream:
@@ -133,8 +151,9 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request, body []byte) *
 
 // anthropicAnswer writes a reply as a message.
 type anthropicAnswer struct {
-	p *prompt
-	a *reply
+	p      *prompt
+	a      *reply
+	number int // of the answer, so that ids differ
 }
 
 func (a *anthropicAnswer) stop() (reason string, sequence, details any) {
@@ -164,7 +183,7 @@ func (a *anthropicAnswer) usage() object {
 
 func (a *anthropicAnswer) head() object {
 	return object{
-		"id": "msg_fake", "type": "message", "role": "assistant", "model": a.p.model, "content": []object{},
+		"id": fmt.Sprintf("msg_fake%08d", a.number), "type": "message", "role": "assistant", "model": a.p.model, "content": []object{},
 		"stop_reason": nil, "stop_sequence": nil, "stop_details": nil,
 	}
 }

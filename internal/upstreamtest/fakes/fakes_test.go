@@ -348,6 +348,10 @@ func TestRefuses(t *testing.T) {
 		message, _ := at(body, "error.message").(string)
 		require.Contains(t, message, c.want, "%s: %s", c.face, c.body)
 	}
+	newer := faces["anthropic"]
+	newer.header = map[string]string{"Authorization": "Bearer " + Key, "Anthropic-Version": latestVersion}
+	status, _, body := newer.ask(t, servers[Anthropic], newer.path, message+`,"temperature":0.5}`)
+	require.Equal(t, http.StatusBadRequest, status, body)
 	for name, f := range faces {
 		f.header = map[string]string{}
 		status, _, body := f.ask(t, servers[f.kind], f.path, f.say(name, "hi", false))

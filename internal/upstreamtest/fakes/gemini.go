@@ -172,10 +172,8 @@ func (g *geminiReader) contents() *refusal {
 		return invalid("* GenerateContentRequest.contents: contents is not specified")
 	}
 	var waiting []Item // calls of the turn before
+	g.q.Contents = turns(g.q.Contents)
 	for i, c := range g.q.Contents {
-		if c.Role == "" && len(g.q.Contents) == 1 {
-			c.Role = "user"
-		}
 		if c.Role != "user" && c.Role != "model" && c.Role != "function" {
 			return invalid("Please use a valid role: user, model.")
 		}
@@ -191,7 +189,7 @@ func (g *geminiReader) contents() *refusal {
 				return problem
 			}
 			switch it.Kind {
-			case "": // a thought
+			case "": // a thought, or nothing
 				continue
 			case kindCall:
 				calls++
@@ -225,6 +223,21 @@ func (g *geminiReader) contents() *refusal {
 		return invalid("Please ensure that function response turn comes immediately after a function call turn.")
 	}
 	return nil
+}
+
+// turns joins contents of one role: a client that keeps a stream's chunks sends
+// each back as a content of its own.
+func turns(contents []geminiContent) []geminiContent {
+	var all []geminiContent
+	for _, c := range contents {
+		c.Role = cmp.Or(c.Role, "user")
+		if n := len(all); n > 0 && all[n-1].Role == c.Role && len(c.Parts) > 0 {
+			all[n-1].Parts = append(slices.Clip(all[n-1].Parts), c.Parts...)
+			continue
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 func unequal() *refusal {
@@ -271,7 +284,7 @@ func (g *geminiReader) part(c *geminiPart, role, at string) (Item, *refusal) {
 		return g.functionCall(c, speaker, at)
 	case c.FunctionResponse != nil:
 		return functionResponse(c, speaker, at)
-	case c.Text == nil || *c.Text == "" && c.ThoughtSignature != nil:
+	case c.Text == nil || *c.Text == "":
 		return Item{}, g.signed(c, "text", at)
 	}
 	return Item{Role: speaker, Kind: kindText, Text: *c.Text}, g.signed(c, "text", at)

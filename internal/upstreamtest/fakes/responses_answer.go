@@ -24,15 +24,12 @@ func (s *Server) responses(w http.ResponseWriter, req *http.Request, body []byte
 	if problem != nil {
 		return problem
 	}
-	s.note(r.p, nil)
+	number := s.note(r.p, nil)
 	a := r.p.answer()
 	if a.status != 0 {
 		writeOpenAIError(w, scriptedOpenAI(a.status))
 		return nil
 	}
-	s.mu.Lock()
-	number := len(s.prompts)
-	s.mu.Unlock()
 	rs := &rsAnswer{r: r, a: a, number: number}
 	output := rs.output()
 	s.keep(rs.id("resp"), r, output)

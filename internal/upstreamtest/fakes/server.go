@@ -37,16 +37,17 @@ type Server struct {
 
 	kind Kind
 
-	mu       sync.Mutex          // guards all below
-	problems []string            // why requests were refused
-	stored   map[string][]rsItem // Responses kept for previous_response_id
-	reasoned map[string]string   // the reasoning item that a call's item needs before it
+	mu       sync.Mutex                  // guards all below
+	problems []string                    // why requests were refused
+	stored   map[string][]rsItem         // Responses kept for previous_response_id
+	reasoned map[string]string           // the reasoning item that a call's item needs before it
+	threads  map[string]anthropicRequest // Anthropic's conversations, by their last answer's id
 	prompts  []*prompt
 }
 
 // New starts a fake provider that ends with the test.
 func New(t testing.TB, kind Kind) *Server {
-	s := &Server{kind: kind, stored: map[string][]rsItem{}, reasoned: map[string]string{}}
+	s := &Server{kind: kind, stored: map[string][]rsItem{}, reasoned: map[string]string{}, threads: map[string]anthropicRequest{}}
 	mux := http.NewServeMux()
 	switch kind {
 	case OpenAI:
@@ -104,14 +105,17 @@ func (s *Server) LastStates() int {
 	return s.prompts[len(s.prompts)-1].states
 }
 
-func (s *Server) note(p *prompt, problem *refusal) {
+// note writes down a request that was found right, or why it was not, and gives
+// the number of the former.
+func (s *Server) note(p *prompt, problem *refusal) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if problem != nil {
 		s.problems = append(s.problems, problem.Error())
-		return
+		return 0
 	}
 	s.prompts = append(s.prompts, p)
+	return len(s.prompts)
 }
 
 // refusal is an error answer, in no particular format.
