@@ -30,11 +30,9 @@ var (
 )
 
 var (
-	_ dialect.Translator     = Chat
-	_ dialect.Codec          = Completions
-	_ dialect.Embedder       = Embeddings
-	_ dialect.RequestEncoder = Chat
-	_ dialect.AnswerDecoder  = (*legacyDecoder)(nil)
+	_ dialect.Translator = Chat
+	_ dialect.Codec      = Completions
+	_ dialect.Embedder   = Embeddings
 )
 
 // Name implements [dialect.Codec].

@@ -19,8 +19,7 @@ type meter struct {
 	begun, finished uint64
 	done            bool
 
-	mark  dialect.Mark // of the event at hand
-	texts textSink     // gets the first choice's text as well, if not nil
+	mark dialect.Mark // of the event at hand
 	// textless: the text is not to be collected.
 	textless bool
 
@@ -46,12 +45,6 @@ const (
 	kindArguments
 )
 
-// textSink gets generated text as quoted JSON strings.
-type textSink interface {
-	text(quoted []byte)
-	thinking(quoted []byte)
-}
-
 // NewMeter implements [dialect.Codec].
 func (c Codec) NewMeter() dialect.Meter { return &meter{} }
 
@@ -71,7 +64,7 @@ func (m *meter) Event(e sse.Event) dialect.Mark {
 	}
 	if quoted, ok := m.ordinary.Fit(e.Data); ok {
 		m.fitted = quoted
-		m.take(quoted, m.usual)
+		m.add(quoted)
 		return m.mark
 	}
 	m.pieces, m.singular = 0, true
@@ -84,25 +77,12 @@ func (m *meter) Event(e sse.Event) dialect.Mark {
 	return m.mark
 }
 
-// take notes the first choice's text.
-func (m *meter) take(quoted []byte, k kind) (added bool) {
-	added = m.add(quoted)
-	switch {
-	case !added || m.texts == nil || k == kindArguments:
-	case k == kindThinking:
-		m.texts.thinking(quoted)
-	default:
-		m.texts.text(quoted)
-	}
-	return added
-}
-
 // Body implements [dialect.Meter]. Its text is for an estimate, so it is
 // collected only if there is no usage.
 func (m *meter) Body(body []byte) {
-	m.textless = m.texts == nil
+	m.textless = true
 	found := m.read(body, "message")
-	if m.textless && !m.reading.Reported && found.valid {
+	if !m.reading.Reported && found.valid {
 		*m = meter{}
 		found = m.read(body, "message")
 	}
@@ -315,7 +295,7 @@ func (m *meter) generated(s *jsonedit.Scanner, index int64, k kind) bool {
 		m.singular = false
 		return m.add(quoted)
 	}
-	if !m.take(quoted, k) {
+	if !m.add(quoted) {
 		return false
 	}
 	m.start, m.end, m.kind = start, start+len(quoted), k

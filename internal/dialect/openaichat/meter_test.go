@@ -208,96 +208,6 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-func TestDecoder(t *testing.T) {
-	decode := func(events ...string) (got []llm.Event) {
-		d := openaichat.Chat.NewLegacyDecoder()
-		for _, e := range events {
-			got = append(got, d.Event(event(e))...)
-		}
-		return append(got, d.End()...)
-	}
-	const (
-		think  = `{"model":"m1","choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}`
-		text   = `{"choices":[{"index":0,"delta":{"content":"caf\u00e9"}}]}`
-		stop   = `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`
-		usage  = `{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}`
-		failed = `{"error":{"message":"x","type":"server_error"}}`
-	)
-	whole := []llm.Event{
-		llm.ThinkingDelta{Text: "hm"},
-		llm.TextDelta{Text: "café"},
-		llm.Finished{Reason: llm.FinishStop, Usage: llm.Usage{Input: 3, Output: 2}, Reported: true, Model: "m1"},
-	}
-	require.Equal(t, whole, decode(think, text, stop, usage, "[DONE]"))
-	require.Equal(t, whole, decode(think, text, stop, usage), "no [DONE]")
-	require.Equal(t, whole, decode(think, text, stop, usage, "[DONE]", text), "nothing after the end")
-
-	cut := decode(text)
-	require.Len(t, cut, 2)
-	require.Equal(t, llm.CauseUpstreamCut, cut[1].(llm.Failed).Err.Cause)
-	broken := decode(text, failed)
-	require.Len(t, broken, 2)
-	require.Equal(t, llm.CauseUpstreamError, broken[1].(llm.Failed).Err.Cause)
-
-	d := openaichat.Chat.NewLegacyDecoder()
-	require.Equal(t, []llm.Event{
-		llm.TextDelta{Text: "ab"},
-		llm.Finished{Reason: llm.FinishStop, Usage: llm.Usage{Input: 10, Output: 2}, Reported: true, Model: upstreamtest.ChatModel},
-	}, d.Body([]byte(upstreamtest.ChatBody("a", "b"))))
-	require.Empty(t, d.End())
-}
-
-// The decoder's text is the meter's, at every recorded stream.
-func TestDecodeRecorded(t *testing.T) {
-	for _, c := range recorded(t) {
-		if c.Status != 200 || c.API != "openai.chat" || c.Is("tool_call") {
-			continue
-		}
-		d := openaichat.Chat.NewLegacyDecoder()
-		var events []llm.Event
-		if c.Stream {
-			var s sse.Scanner
-			_, _ = s.Write(c.Body)
-			for e, ok := s.Next(); ok; e, ok = s.Next() {
-				events = append(events, d.Event(e)...)
-			}
-		} else {
-			events = d.Body(c.Body)
-		}
-		events = append(events, d.End()...)
-		want, _ := meter(c, upstreamtest.Whole)
-		require.NotEmpty(t, events)
-		switch last := events[len(events)-1].(type) {
-		case llm.Finished:
-			require.True(t, want.Complete, c.Name)
-			require.Equal(t, want.Usage, last.Usage)
-		case llm.Failed:
-			require.False(t, want.Complete, c.Name)
-		default:
-			t.Fatalf("%s ends with %T", c.Name, last)
-		}
-	}
-}
-
-func TestEncodeLegacy(t *testing.T) {
-	body, err := openaichat.Chat.EncodeLegacy(&llm.Request{
-		Model: "m", Temperature: new(0.5), MaxTokens: 9, Stream: true,
-		Messages: []llm.Message{llm.TextMessage(llm.RoleSystem, "Be kind."), {Role: llm.RoleUser, Parts: []llm.Part{&llm.Text{Text: "a\n"}, &llm.Text{Text: "b"}}}},
-	})
-	require.NoError(t, err)
-	//nolint:testifylint // the very bytes: JSONEq would not see a member that is there twice
-	require.Equal(t, `{"model":"m","messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"a\nb"}],"temperature":0.5,"max_completion_tokens":9,"stream":true}`, string(body))
-	call, err := openaichat.Chat.Read(body)
-	require.NoError(t, err)
-	require.True(t, call.Stream())
-	require.False(t, call.UsageWanted(), "asking is for Patch, where the provider takes it")
-
-	body, err = openaichat.Chat.EncodeLegacy(&llm.Request{Model: "m", Messages: []llm.Message{llm.TextMessage(llm.RoleUser, "\xff")}})
-	require.NoError(t, err)
-	//nolint:testifylint // the very bytes: JSONEq would not see a member that is there twice
-	require.Equal(t, `{"model":"m","messages":[{"role":"user","content":"`+"\uFFFD"+`"}]}`, string(body))
-}
-
 func FuzzMeter(f *testing.F) {
 	for _, c := range recordedSeeds(f) {
 		if len(c.Body) < 4000 {
@@ -317,8 +227,6 @@ func FuzzMeter(f *testing.F) {
 			m.Body(body)
 			requireSane(t, m.Reading())
 		}
-		d := openaichat.Chat.NewLegacyDecoder()
-		d.Body(body)
 	})
 }
 
