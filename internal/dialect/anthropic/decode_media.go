@@ -13,6 +13,9 @@ func (r *reader) media(kind string, pos llm.Pos) llm.Part {
 		return r.native(kind, pos)
 	}
 	p := &llm.Media{Common: llm.Common{Pos: pos}, Kind: llm.MediaKind(kind)}
+	if raw := r.PeekRaw("source"); raw == nil || string(raw) == "null" {
+		r.Fail("source", "is required")
+	}
 	r.members(&p.Common, func(name []byte) bool {
 		switch string(name) {
 		case "source":

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/financecommander/tollgate/internal/dialect"
@@ -92,7 +93,7 @@ func (k *call) readSampling() error {
 	if err != nil {
 		return err
 	}
-	k.fixed = temperature || topP || !modelOf(k.model).samples
+	k.fixed = temperature || topP
 	if !ok {
 		return nil
 	}
@@ -130,8 +131,7 @@ func (k *call) Patch(edits dialect.Edits) ([]byte, error) {
 	if k.codec.name == dialect.AnthropicCount {
 		return e.BytesIn(edits.Into), nil
 	}
-	samples := !k.fixed && (edits.Model == "" || modelOf(edits.Model).samples)
-	if edits.Temperature != nil && samples {
+	if edits.Temperature != nil && !k.fixed && modelOf(cmp.Or(edits.Model, k.model)).samples {
 		e.Set("temperature", strconv.FormatFloat(min(*edits.Temperature, 1), 'f', -1, 64))
 	}
 	if edits.MaxTokens > 0 && k.maxTokens > edits.MaxTokens {

@@ -86,10 +86,11 @@ func addName(path *strings.Builder, name string) {
 // the value at hand itself). message goes on after the path: "is required".
 func (r *Reader) Fail(member, message string) {
 	path := r.PathOf(member)
+	err := Invalid(path, message)
 	if path == "" {
-		path = "the request body"
+		err.Message = "the request body " + message
 	}
-	r.FailWith(Invalid(path, message))
+	r.FailWith(err)
 }
 
 // FailWith notes an error, unless there was one before.
