@@ -2,8 +2,10 @@ package openairesponses
 
 import (
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/sse"
 )
 
 // CountCodec is the endpoint that counts the tokens of a request. It takes the
@@ -22,6 +24,24 @@ var (
 
 // Name implements [dialect.Codec].
 func (CountCodec) Name() dialect.Name { return dialect.OpenAICount }
+
+// NewMeter implements [dialect.Codec]. Counting costs nothing, so there is
+// nothing to read but whether an answer is one.
+func (CountCodec) NewMeter() dialect.Meter { return &countMeter{} }
+
+type countMeter struct{ reading dialect.Reading }
+
+func (*countMeter) Event(sse.Event) dialect.Mark { return dialect.Mark{} }
+
+func (m *countMeter) Body(body []byte) {
+	if _, ok := Count.DecodeCounted(body); ok {
+		m.reading.Complete = true
+	} else {
+		m.reading.Err = wire.NotUnderstood()
+	}
+}
+
+func (m *countMeter) Reading() dialect.Reading { return m.reading }
 
 // DecodeCount implements [dialect.TokenCounter].
 func (CountCodec) DecodeCount(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {

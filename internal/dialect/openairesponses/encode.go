@@ -200,9 +200,9 @@ func effortOf(budget int64, model string) string {
 		return "minimal"
 	case budget == 0:
 		return "none"
-	case budget <= 4096:
+	case budget <= 2048:
 		return "low"
-	case budget <= 16384:
+	case budget <= 8192:
 		return "medium"
 	default:
 		return "high"

@@ -2,6 +2,7 @@ package openairesponses
 
 import (
 	"encoding/base64"
+	"strings"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/wire"
@@ -26,10 +27,7 @@ func (b *body) item(p llm.Part) {
 		}
 		b.Raw(p.JSON)
 	}
-	b.check(b.o.Unsaid.PartExtra(base.Extra, base.Pos))
-	if base.Cache != nil {
-		b.o.Unsaid.Leave(dialect.FieldCache)
-	}
+	b.lost(base)
 }
 
 // appendReasoning writes a reasoning item. One without the provider's state is
@@ -112,20 +110,37 @@ func (b *body) result(r *llm.ToolResult) {
 	b.Members(r.Wire.In(dialect.OpenAIResponses))
 	b.Name("call_id").Text(wire.FitID(r.CallID, maxCallID))
 	b.Name("output")
+	parts := r.Parts
+	if r.IsError && !strings.HasPrefix(strings.ToLower(llm.TextOf(parts)), "error") {
+		parts = failed(parts)
+	}
 	switch {
-	case len(r.Parts) == 0:
+	case len(parts) == 0:
 		b.Text("")
-	case len(r.Parts) == 1 && b.plain(r.Parts[0]):
-		b.Text(r.Parts[0].(*llm.Text).Text)
+	case len(parts) == 1 && b.plain(parts[0]):
+		b.Text(parts[0].(*llm.Text).Text)
 	default:
 		b.Array()
-		for _, p := range r.Parts {
+		for _, p := range parts {
 			b.part(p, llm.RoleTool)
 		}
 		b.EndArray()
 	}
 	b.Members(r.Extra.In(dialect.OpenAIResponses))
 	b.End()
+}
+
+// failed says in words that a tool failed, since the format has no member for it.
+func failed(parts []llm.Part) []llm.Part {
+	const word = "Error: "
+	if len(parts) > 0 {
+		if first, ok := parts[0].(*llm.Text); ok {
+			t := *first
+			t.Text = word + t.Text
+			return append([]llm.Part{&t}, parts[1:]...)
+		}
+	}
+	return append([]llm.Part{&llm.Text{Text: word}}, parts...)
 }
 
 // file writes where a file's content is, or the content.

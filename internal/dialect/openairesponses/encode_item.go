@@ -30,19 +30,46 @@ func (b *body) conversation() {
 // [dialect.Call]'s Patch does. It gives how many messages that were.
 func (b *body) instructions() (n int) {
 	for i, m := range b.r.Messages {
-		switch {
-		case m.Pos.Message == posInstructions && len(m.Parts) > 0:
-			var texts []string
-			for _, m := range b.r.Messages[:i+1] {
-				texts = append(texts, llm.TextOf(m.Parts))
-			}
-			b.Name("instructions").Text(strings.Join(texts, "\n\n"))
-			return i + 1
-		case m.Role != llm.RoleSystem && m.Role != llm.RoleDeveloper:
-			return 0
+		if m.Role != llm.RoleSystem && m.Role != llm.RoleDeveloper {
+			break
+		}
+		if m.Pos.Message < 0 { // no message in the client's body
+			n = i + 1
 		}
 	}
-	return 0
+	var texts []string
+	for _, m := range b.r.Messages[:n] {
+		for _, p := range m.Parts {
+			if !isText(p) {
+				return 0
+			}
+		}
+		texts = append(texts, llm.TextOf(m.Parts))
+	}
+	if n == 0 {
+		return 0
+	}
+	b.Name("instructions").Text(strings.Join(texts, "\n\n"))
+	for _, m := range b.r.Messages[:n] {
+		b.check(b.o.Unsaid.PartExtra(m.Extra, m.Pos))
+		for _, p := range m.Parts {
+			b.lost(p.Base())
+		}
+	}
+	return n
+}
+
+func isText(p llm.Part) bool {
+	_, ok := p.(*llm.Text)
+	return ok
+}
+
+// lost refuses or notes what a part says beyond its content.
+func (b *body) lost(base *llm.Common) {
+	b.check(b.o.Unsaid.PartExtra(base.Extra, base.Pos))
+	if base.Cache != nil && base.Wire.In(dialect.OpenAIResponses) == nil {
+		b.o.Unsaid.Leave(dialect.FieldCache)
+	}
 }
 
 // message writes a message as a row of items: pieces of content that stand
@@ -123,10 +150,7 @@ func (b *body) plain(p llm.Part) bool {
 func (b *body) part(p llm.Part, role llm.Role) {
 	base := p.Base()
 	own := base.Wire.In(dialect.OpenAIResponses)
-	b.check(b.o.Unsaid.PartExtra(base.Extra, base.Pos))
-	if base.Cache != nil && own == nil {
-		b.o.Unsaid.Leave(dialect.FieldCache)
-	}
+	b.lost(base)
 	switch p := p.(type) {
 	case *llm.NativePart:
 		b.Raw(p.JSON)
