@@ -111,76 +111,69 @@ func (w *writer) maxTokens() int64 {
 	return max(w.model.maxTokens, w.thinking().budget+4096)
 }
 
+// sampling are the parameters of the sampling, as they are to be sent.
+type sampling struct{ temperature, topP, topK *float64 }
+
 func (w *writer) writeSampling() error {
-	r := w.r
-	if w.native {
-		w.FloatMember("temperature", r.Temperature)
-		w.FloatMember("top_p", r.TopP)
-		w.FloatMember("top_k", r.TopK)
-		w.writeStop()
+	if !w.answered {
 		return nil
 	}
-	temperature, topP := notDefault(r.Temperature, 1), notDefault(r.TopP, 1)
-	thinks := w.thinking().on
-	for _, check := range []struct {
-		field dialect.Field
-		bad   bool
-		why   string
-	}{
-		{dialect.FieldTemperature, temperature != nil && (*temperature > 1 || *temperature < 0), "it takes 0 to 1"},
-		{dialect.FieldTemperature, temperature != nil && (thinks || !w.model.samples), noSampling(thinks)},
-		{dialect.FieldTopP, topP != nil && (!w.model.samples || thinks && *topP < 0.95), noSampling(thinks)},
-		{dialect.FieldTopP, topP != nil && temperature != nil && w.model.oneSampling, "it takes temperature or top_p, but not both"},
-		{dialect.FieldTopK, r.TopK != nil && (thinks || !w.model.samples), noSampling(thinks)},
-	} {
-		if !check.bad {
-			continue
-		}
-		if err := w.o.Unsaid.Field(check.field, check.why); err != nil {
-			return err
-		}
-		switch check.field {
-		case dialect.FieldTemperature:
-			temperature = nil
-		case dialect.FieldTopP:
-			topP = nil
-		case dialect.FieldTopK:
-			return w.writeStopWith(temperature, topP, nil)
-		}
+	s, err := w.sampling()
+	if err != nil {
+		return err
 	}
-	return w.writeStopWith(temperature, topP, r.TopK)
+	w.FloatMember("temperature", s.temperature)
+	w.FloatMember("top_p", s.topP)
+	w.FloatMember("top_k", s.topK)
+	return w.writeStop()
 }
 
-func (w *writer) writeStopWith(temperature, topP, topK *float64) error {
-	w.FloatMember("temperature", temperature)
-	w.FloatMember("top_p", topP)
-	w.FloatMember("top_k", topK)
-	for _, s := range w.r.Stop {
-		if strings.TrimSpace(s) == "" {
+// sampling refuses what the model does not take, but for values that say what is
+// so anyway.
+func (w *writer) sampling() (s sampling, err error) {
+	s = sampling{w.r.Temperature, w.r.TopP, w.r.TopK}
+	if w.native {
+		return s, nil
+	}
+	s.temperature, s.topP = notDefault(s.temperature, 1), notDefault(s.topP, 1)
+	thinks := w.thinking().on
+	why := noSampling(thinks)
+	refuse := func(field dialect.Field, value **float64, bad bool, why string) {
+		if *value != nil && bad && err == nil {
+			err, *value = w.o.Unsaid.Field(field, why), nil
+		}
+	}
+	refuse(dialect.FieldTemperature, &s.temperature, thinks || !w.model.samples, why)
+	refuse(dialect.FieldTemperature, &s.temperature, !between(s.temperature, 0, 1), "it takes 0 to 1")
+	refuse(dialect.FieldTopP, &s.topP, !w.model.samples || thinks && !between(s.topP, 0.95, 1), why)
+	refuse(dialect.FieldTopP, &s.topP, s.temperature != nil && w.model.oneSampling, "it takes temperature or top_p, but not both")
+	refuse(dialect.FieldTopK, &s.topK, thinks || !w.model.samples, why)
+	return s, err
+}
+
+func between(f *float64, low, high float64) bool { return f == nil || *f >= low && *f <= high }
+
+// writeStop writes the stop sequences; the API refuses those of white space.
+func (w *writer) writeStop() error {
+	stop := w.r.Stop
+	if !w.native {
+		blank := func(s string) bool { return strings.TrimSpace(s) == "" }
+		if slices.ContainsFunc(stop, blank) {
 			if err := w.o.Unsaid.Field(dialect.FieldStop, "each must have more than white space"); err != nil {
 				return err
 			}
+			stop = slices.DeleteFunc(slices.Clone(stop), blank)
 		}
 	}
-	w.writeStop()
-	return nil
-}
-
-// writeStop writes the stop sequences; those of white space are refused by the
-// API.
-func (w *writer) writeStop() {
-	stop := w.r.Stop
-	if !w.native {
-		stop = slices.DeleteFunc(slices.Clone(stop), func(s string) bool { return strings.TrimSpace(s) == "" })
-	}
-	if len(stop) == 0 && (!w.native || stop == nil) {
-		return
+	if len(stop) == 0 {
+		return nil
 	}
 	w.Name("stop_sequences").Array()
 	for _, s := range stop {
 		w.Text(s)
 	}
 	w.EndArray()
+	return nil
 }
 
 func noSampling(thinks bool) string {
@@ -255,7 +248,7 @@ func (w *writer) unsaid() error {
 		{dialect.FieldVerbosity, r.Verbosity != "" && r.Verbosity != "medium"},
 		{dialect.FieldPreviousID, r.PreviousID != ""},
 	} {
-		if !check.said {
+		if !check.said || !w.answered {
 			continue
 		}
 		if err := u.Field(check.field, ""); err != nil {
