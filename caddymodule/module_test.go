@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -98,6 +99,15 @@ func TestAppRefuses(t *testing.T) {
 		"provider twice":    {`{"providers": [{"name": "openai"}, {"name": "openai"}]}`, "the name must be new"},
 		"provider preset":   {`{"providers": [{"name": "x", "preset": "y", "keys": ["z"]}]}`, "preset"},
 		"provider URL":      {`{"providers": [{"name": "openai", "keys": ["x"], "base_url": "ftp://x"}]}`, "base"},
+		"provider formats":  {`{"providers": [{"name": "anthropic", "keys": ["x"], "formats": ["openai_chat"]}]}`, "provider anthropic: formats: where it takes openai_chat is not known"},
+		"provider auth":     {`{"providers": [{"name": "openai", "keys": ["x"], "auth": "basic"}]}`, `provider openai: auth is "basic"`},
+		"azure nowhere":     {`{"providers": [{"name": "azure", "keys": ["x"]}]}`, "provider azure: base_url is required"},
+		"vertex key":        {`{"providers": [{"name": "vertex", "credentials": "canary"}]}`, "provider vertex: credentials are not the JSON text"},
+		"vertex file":       {`{"providers": [{"name": "vertex", "credentials": "{file./no/such/canary}"}]}`, "provider vertex credentials"},
+		"unsupported":       {`{"unsupported": "ignore"}`, `unsupported is "ignore"; it can be refuse or drop`},
+		"fetch_media size":  {`{"fetch_media": {"max_size": -1}}`, "fetch_media"},
+		"fetch_media host":  {`{"fetch_media": {"hosts": ["https://a.example"]}}`, "fetch_media: hosts are names"},
+		"fetch_media hosts": {`{"fetch_media": {"hosts": ["a.*.example"]}}`, "fetch_media: hosts are names"},
 		"transport":         {`{"transport": {"protocol": "pigeon"}}`, "pigeon"},
 		"own transport":     {`{"providers": [{"name": "openai", "keys": ["x"], "transport": {"protocol": "pigeon"}}]}`, "pigeon"},
 		"no prices":         {`{"prices": "none.json"}`, "prices"},
@@ -120,6 +130,7 @@ func TestPlaceholders(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("A_KEY", "canary")
 	t.Setenv("EMPTY", "")
+	t.Setenv("PROJECT", "p-1")
 	t.Setenv("DOMAINS", "a.example, b.example")
 	require.NoError(t, os.WriteFile("key", []byte("from-file\n"), 0o600))
 	app, unload, err := provision(t, `{
@@ -129,6 +140,10 @@ func TestPlaceholders(t *testing.T) {
 			{"name": "openai", "keys": ["{env.UNSET}", "{env.A_KEY}", "{file.key}"], "base_url": "{env.EMPTY}"},
 			{"name": "anthropic", "keys": ["{env.EMPTY}"]},
 			{"name": "ollama", "base_url": "{env.UNSET}"},
+			{"name": "lmstudio"},
+			{"name": "azure", "base_url": "{env.UNSET}", "keys": ["{env.UNSET}"]},
+			{"name": "vertex", "project": "{env.UNSET}", "credentials": "{env.UNSET}"},
+			{"name": "google", "preset": "vertex", "project": "{env.UNSET} {env.PROJECT}", "location": "{env.UNSET}"},
 			{"name": "local", "preset": "ollama", "base_url": "http://localhost:11434/v1"}
 		]
 	}`)
@@ -142,7 +157,9 @@ func TestPlaceholders(t *testing.T) {
 	for _, p := range app.engine.providers {
 		on = append(on, p.Name)
 	}
-	require.Equal(t, []string{"openai", "local"}, on)
+	require.Equal(t, []string{"openai", "google", "local"}, on)
+	require.Equal(t, "https://aiplatform.googleapis.com/v1/projects/p-1/locations/global/publishers/google/models/m:generateContent",
+		app.engine.providers[1].Endpoint(dialect.Gemini, "m", false).String())
 	require.Equal(t, []string{"{env.UNSET}", "{env.A_KEY}", "{file.key}"}, app.Providers[0].Keys)
 	h := http.Header{}
 	require.NoError(t, app.engine.providers[0].Authorize(t.Context(), h, true))
