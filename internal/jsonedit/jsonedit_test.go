@@ -363,3 +363,22 @@ func BenchmarkSkip(b *testing.B) {
 		})
 	}
 }
+
+// AppendText says what the JSON library says, in every string.
+func FuzzAppendText(f *testing.F) {
+	for _, text := range []string{`""`, `"plain"`, `"a\nb\t\"c\"\\d\/e\u00fc\u20ac"`, `"\ud83d\ude00"`, `"\ud83d"`, "\"\xff\\n\"", `"\u0000\u001F"`, `"\b\f\r"`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, quoted []byte) {
+		s := NewScanner(quoted)
+		if s.Kind() != KindString || s.Skip() == nil || s.End() != nil {
+			return
+		}
+		quoted = bytes.TrimSpace(quoted)
+		want := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(quoted, '\\') >= 0 {
+			want, _ = jsontext.AppendUnquote(nil, quoted)
+		}
+		require.Equal(t, "before:"+string(want), string(AppendText([]byte("before:"), quoted)))
+	})
+}

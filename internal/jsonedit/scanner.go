@@ -12,6 +12,8 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -205,12 +207,61 @@ func AppendText(dst, quoted []byte) []byte {
 	if len(quoted) < 2 {
 		return dst
 	}
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return append(dst, quoted[1:len(quoted)-1]...)
+	text := quoted[1 : len(quoted)-1]
+	escape := bytes.IndexByte(text, '\\')
+	if escape < 0 {
+		return append(dst, text...)
+	}
+	if utf8.Valid(text) {
+		if all, ok := appendUnescaped(dst, text, escape); ok {
+			return all
+		}
 	}
 	// The only errors are of UTF-8, and what is appended has U+FFFD there.
 	dst, _ = jsontext.AppendUnquote(dst, quoted)
 	return dst
+}
+
+// appendUnescaped is AppendText for what nearly every string is: good UTF-8 with
+// escapes that are characters of their own, the first of them at escape. For
+// surrogates it gives up.
+func appendUnescaped(dst, text []byte, escape int) ([]byte, bool) {
+	for escape >= 0 {
+		dst = append(dst, text[:escape]...)
+		text = text[escape:]
+		if len(text) < 2 {
+			return nil, false
+		}
+		switch c := text[1]; c {
+		case 'n':
+			dst = append(dst, '\n')
+		case 't':
+			dst = append(dst, '\t')
+		case 'r':
+			dst = append(dst, '\r')
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case '"', '\\', '/':
+			dst = append(dst, c)
+		case 'u':
+			if len(text) < 6 {
+				return nil, false
+			}
+			r, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+			if err != nil || utf16.IsSurrogate(rune(r)) {
+				return nil, false
+			}
+			dst = utf8.AppendRune(dst, rune(r))
+			text = text[4:]
+		default:
+			return nil, false
+		}
+		text = text[2:]
+		escape = bytes.IndexByte(text, '\\')
+	}
+	return append(dst, text...), true
 }
 
 // AppendQuote appends text as a JSON string. Broken UTF-8 becomes U+FFFD.
