@@ -171,6 +171,8 @@ func (d *request) conversation(top *object) {
 	}
 	input := top.get("input")
 	d.elsewhere = d.r.PreviousID != "" || top.get("conversation") != nil || top.get("prompt") != nil
+	top.leave("conversation")
+	top.leave("prompt")
 	switch {
 	case input == nil && !d.elsewhere:
 		top.missing("input")

@@ -105,7 +105,7 @@ func (d *request) thinking(o *object) {
 		}
 	case sealed.ID == afterText:
 		d.attach(sealed.Opaque)
-	default:
+	case t.Text != "" || sealed.Opaque != nil:
 		d.think(o, &llm.Thinking{Common: llm.Common{Opaque: sealed.Opaque}, Text: t.Text})
 	}
 }
@@ -145,7 +145,7 @@ func readThinking(o *object) *llm.Thinking {
 	}
 	var w wire.Writer
 	w.Object().Members(o.rest())
-	if t.Text = strings.Join(summary, "\n\n"); !plainSummary {
+	if t.Text = strings.Join(summary, "\n\n"); !plainSummary || len(summary) > 0 && len(content) > 0 {
 		w.RawMember("summary", o.raw("summary"))
 	}
 	switch {

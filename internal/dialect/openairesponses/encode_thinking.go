@@ -51,17 +51,13 @@ func (e *Encoder) endThinking(t *llm.Thinking, base *llm.Common) {
 	}
 	whole := &llm.Thinking{Common: *base, Text: text}
 	native := base.Wire.In(dialect.OpenAIResponses) != nil || base.Opaque != nil && base.Opaque.Format == dialect.OpenAIResponses
-	token := ""
-	if !native && base.Opaque != nil {
-		state := dialect.State{Opaque: base.Opaque}
-		if text == "" {
-			state = dialect.State{Thinking: []dialect.ThinkingState{dialect.SealThinking(&llm.Thinking{Common: *base, Redacted: t.Redacted})}}
-		}
-		token = dialect.SealState(e.o.Seal, state)
-	}
-	if !native && token == "" && text == "" {
+	if !native && base.Opaque == nil && text == "" {
 		e.open = openItem{} // nothing to say
 		return
+	}
+	token := ""
+	if !native {
+		token = dialect.SealState(e.o.Seal, thinkingState(base, text, t.Redacted))
 	}
 	e.announce()
 	e.done(func() {
@@ -78,6 +74,23 @@ func (e *Encoder) endThinking(t *llm.Thinking, base *llm.Common) {
 		e.TextMember("encrypted_content", token)
 		e.End()
 	})
+}
+
+// textOnly marks the sealed state of thinking that has none: its item may not
+// pass to a provider of this format as it is, which would look for it among its
+// own.
+const textOnly = "thinking"
+
+// thinkingState is what is sealed of another provider's thinking.
+func thinkingState(base *llm.Common, text string, isRedacted bool) dialect.State {
+	switch {
+	case base.Opaque == nil:
+		return dialect.State{ID: textOnly}
+	case text != "":
+		return dialect.State{Opaque: base.Opaque}
+	}
+	t := &llm.Thinking{Common: *base, Redacted: isRedacted}
+	return dialect.State{Thinking: []dialect.ThinkingState{dialect.SealThinking(t)}}
 }
 
 // ownReasoning writes a reasoning item of this format's own.
