@@ -36,7 +36,7 @@ func startFakes(t *testing.T) []target {
 	t.Helper()
 	all := []target{
 		{Kind: fakes.OpenAI, Model: "gpt-4o", Thinker: "gpt-5", Embedder: "text-embedding-3-small"},
-		{Kind: fakes.OpenAIChat, Model: "llama-3.3-70b", Thinker: "llama-3.3-70b"},
+		{Kind: fakes.OpenAIChat, Model: "mistral-large-latest", Thinker: "magistral-medium-latest", Embedder: "mistral-embed"},
 		{Kind: fakes.Anthropic, Model: "claude-haiku-4-5", Thinker: "claude-haiku-4-5"},
 		{Kind: fakes.Gemini, Model: "gemini-2.5-flash", Thinker: "gemini-3-pro-preview", Embedder: "gemini-embedding-001"},
 	}
@@ -55,7 +55,7 @@ func behindGateway(t *testing.T, direct []target) (*gateway, []target) {
 	t.Helper()
 	g := startGateway(t, map[string]string{
 		"OPENAI_API_KEY": fakes.Key, "OPENAI_BASE_URL": direct[0].fake.BaseURL(),
-		"GROQ_API_KEY": fakes.Key, "GROQ_BASE_URL": direct[1].fake.BaseURL(),
+		"MISTRAL_API_KEY": fakes.Key, "MISTRAL_BASE_URL": direct[1].fake.BaseURL(),
 		"ANTHROPIC_API_KEY": fakes.Key, "ANTHROPIC_BASE_URL": direct[2].fake.BaseURL(),
 		"GEMINI_API_KEY": fakes.Key, "GEMINI_BASE_URL": direct[3].fake.BaseURL(),
 		"RATE_LIMIT": "10000/s",
@@ -63,7 +63,7 @@ func behindGateway(t *testing.T, direct []target) (*gateway, []target) {
 	var all []target
 	for i, one := range []target{
 		{Name: "openai", OpenAI: "/v1"},
-		{Name: "groq", OpenAI: "/openai", Anthropic: "/anthropic", Gemini: "/gemini"},
+		{Name: "mistral", OpenAI: "/openai", Anthropic: "/anthropic", Gemini: "/gemini"},
 		{Name: "anthropic", OpenAI: "/openai/v1", Anthropic: "/anthropic"},
 		{Name: "gemini", OpenAI: "/v1", Gemini: "/gemini"},
 	} {

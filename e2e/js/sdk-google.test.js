@@ -59,7 +59,7 @@ for (const t of targets) {
 
     test('thinking over a tool loop in a chat', async () => {
       const chat = ai.chats.create({
-        model: t.thinker, config: { tools: [{ functionDeclarations: declarations }], thinkingConfig: { includeThoughts: true } },
+        model: t.thinker, config: { tools: [{ functionDeclarations: declarations }], thinkingConfig: { includeThoughts: true, thinkingBudget: 1024 } },
       });
       let answer = await chat.sendMessage({ message: loop });
       for (let step = 0; step < 4 && answer.functionCalls; step++) {
@@ -77,7 +77,7 @@ for (const t of targets) {
 
     test('thinking over a tool loop in a chat, streamed', async () => {
       const chat = ai.chats.create({
-        model: t.thinker, config: { tools: [{ functionDeclarations: declarations }], thinkingConfig: { includeThoughts: true } },
+        model: t.thinker, config: { tools: [{ functionDeclarations: declarations }], thinkingConfig: { includeThoughts: true, thinkingBudget: 1024 } },
       });
       let message = loop;
       let text = '';
@@ -113,14 +113,14 @@ for (const t of targets) {
     test('conversation and sampling', async () => {
       const answer = await ask(
         [{ role: 'user', parts: [{ text: 'hello' }] }, { role: 'model', parts: [{ text: 'hi' }] }, { role: 'user', parts: [{ text: '#describe' }] }],
-        { temperature: 0.5, topP: 0.9, maxOutputTokens: 2000, stopSequences: ['END'] },
+        { temperature: 0.5, maxOutputTokens: 2000, stopSequences: ['END'] },
       );
       assert.deepEqual(described(answer.text), {
         items: [
           { role: 'user', kind: 'text', text: 'hello' }, { role: 'assistant', kind: 'text', text: 'hi' },
           { role: 'user', kind: 'text', text: '#describe' },
         ],
-        temperature: 0.5, top_p: 0.9, max_tokens: 2000, stop: ['END'],
+        temperature: 0.5, max_tokens: 2000, stop: ['END'],
       });
     });
 

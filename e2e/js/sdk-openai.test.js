@@ -95,17 +95,23 @@ for (const t of targets) {
     });
 
     test('conversation and sampling', async () => {
-      const answer = await client.chat.completions.create({
+      const params = {
         model: t.model, temperature: 0.5, top_p: 0.9, max_completion_tokens: 2000, stop: ['END'],
         messages: [...user('hello'), { role: 'assistant', content: 'hi' }, ...user('#describe')],
-      });
+      };
+      if (t.kind === 'anthropic') { // takes one of the two
+        const error = await rejected(client.chat.completions.create(params), OpenAI.BadRequestError, 400);
+        assert.equal(error.param, 'top_p');
+        delete params.top_p;
+      }
+      const answer = await client.chat.completions.create(params);
       const d = described(answer.choices[0].message.content);
       assert.deepEqual(d, {
         items: [
           { role: 'user', kind: 'text', text: 'hello' }, { role: 'assistant', kind: 'text', text: 'hi' },
           { role: 'user', kind: 'text', text: '#describe' },
         ],
-        temperature: 0.5, top_p: 0.9, max_tokens: 2000, stop: ['END'],
+        temperature: 0.5, ...(params.top_p && { top_p: 0.9 }), max_tokens: 2000, stop: ['END'],
       });
     });
 

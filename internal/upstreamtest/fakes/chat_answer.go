@@ -293,7 +293,11 @@ func (c *chatAnswer) frames() []frame {
 		all = append(all, c.deltas(i)...)
 	}
 	for i := range c.p.n {
-		all = append(all, c.chunk(i, object{}, nil, c.finish()))
+		last := c.chunk(i, object{}, nil, c.finish())
+		if c.compat && !c.usage && i == c.p.n-1 { // as Mistral does, unasked
+			last = data(c.lastChunk(i))
+		}
+		all = append(all, last)
 	}
 	if c.usage {
 		last := c.head("chat.completion.chunk")
@@ -301,6 +305,13 @@ func (c *chatAnswer) frames() []frame {
 		all = append(all, data(last))
 	}
 	return append(all, frame{text: "data: [DONE]\n\n"})
+}
+
+func (c *chatAnswer) lastChunk(choice int) object {
+	chunk := c.head("chat.completion.chunk")
+	chunk["choices"] = []object{{"index": choice, "delta": object{"content": ""}, "finish_reason": c.finish()}}
+	chunk["usage"] = c.usageObject()
+	return chunk
 }
 
 func (c *chatAnswer) chunk(choice int, delta object, logprobs, finish any) frame {

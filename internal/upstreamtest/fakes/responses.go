@@ -164,7 +164,7 @@ func (r *rsReader) model() *refusal {
 			return bad("reasoning.summary", "Invalid value: '%s'.", summary)
 		}
 		r.p.mayThink = r.p.mayThink && re.Effort != "none"
-		r.p.asked = re.Effort != "" && re.Effort != "none"
+		r.p.asked = r.p.mayThink && (re.Effort != "" || summary != "")
 		r.p.mustThink, r.p.showsIt = r.p.asked, summary != ""
 	}
 	return nil

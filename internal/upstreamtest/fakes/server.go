@@ -135,7 +135,7 @@ func (r *refusal) Error() string {
 func (s *Server) known(model string) bool {
 	prefixes := map[Kind][]string{
 		OpenAI:     {"gpt-", "o3", "o4-", "text-embedding-"},
-		OpenAIChat: {"grok-", "llama-", "deepseek-", "gpt-", "mistral-", "chat-", "text-embedding-", "openai/"},
+		OpenAIChat: {"grok-", "llama-", "deepseek-", "gpt-", "mistral-", "magistral-", "chat-", "text-embedding-", "openai/"},
 		Anthropic:  {"claude-"},
 		Gemini:     {"gemini-", "text-embedding-"},
 	}[s.kind]
@@ -146,7 +146,7 @@ func (s *Server) known(model string) bool {
 func (s *Server) models() []string {
 	return map[Kind][]string{
 		OpenAI:     {"gpt-4o", "gpt-4o-mini", "gpt-5", "text-embedding-3-small"},
-		OpenAIChat: {"grok-4", "llama-3.3-70b"},
+		OpenAIChat: {"grok-4", "mistral-large-latest", "mistral-embed"},
 		Anthropic:  {"claude-sonnet-4-5", "claude-haiku-4-5"},
 		Gemini:     {"gemini-2.5-flash", "gemini-3-pro-preview", "gemini-embedding-001"},
 	}[s.kind]
