@@ -194,7 +194,7 @@ func (ex *exchange) prepareIn(a *attempt, format dialect.Name) (body *upstreamBo
 // patch makes the body of a call that passes through.
 func (ex *exchange) patch(a *attempt) (*upstreamBody, *llm.Error) {
 	codec := ex.face.codec()
-	edits := dialect.Edits{Model: a.target.model}
+	edits := dialect.Edits{Model: a.target.modelID()}
 	if s := ex.route.specialist; s != nil {
 		edits.SystemPrompt = s.SystemPrompt
 		edits.Temperature = s.Temperature

@@ -45,7 +45,7 @@ func (e embeddings) translate(ex *exchange, a *attempt, format dialect.Name) ([]
 	if err != nil {
 		return nil, err
 	}
-	request.Model = a.target.model
+	request.Model = a.target.modelID()
 	a.batch = len(request.Inputs) > 1
 	codec := embedder(format, a.target.model, a.batch)
 	var source dialect.Namer

@@ -25,7 +25,7 @@ type route struct {
 // target is one place a call may go to.
 type target struct {
 	provider *upstream.Provider
-	model    string         // as the provider names it
+	model    string         // by the name it is called and priced; see modelID
 	formats  []dialect.Name // to speak with it, the best first; never empty
 	baseURL  string         // a specialist's own; "": the provider's
 	price    *pricing.Model // nil: not known
@@ -170,7 +170,7 @@ func (ex *exchange) target(p *upstream.Provider, model string, s *specialist.Spe
 		}
 	}
 	labels := metrics.Labels{Provider: p.Name, Model: metrics.Other}
-	if price, ok := ex.g.Prices.Lookup(p.PriceName(model), p.ModelID(model)); ok {
+	if price, ok := ex.g.price(p, model); ok {
 		t.price, labels.Model = price, price.Name
 	}
 	if s != nil {
@@ -187,6 +187,18 @@ func (ex *exchange) target(p *upstream.Provider, model string, s *specialist.Spe
 	t.counts = metrics.For(labels)
 	return t, nil
 }
+
+// price finds a model's price: a provider's own, which an operator's file may
+// have, or that of the company whose models it has.
+func (g *Gateway) price(p *upstream.Provider, model string) (*pricing.Model, bool) {
+	if price, ok := g.Prices.Lookup(p.Name, model); ok {
+		return price, true
+	}
+	return g.Prices.Lookup(p.PriceName(model), model)
+}
+
+// modelID is the model as the provider itself names it.
+func (t *target) modelID() string { return t.provider.ModelID(t.model) }
 
 // specialize applies what a specialist says of price and place.
 func (t *target) specialize(s *specialist.Specialist) *llm.Error {

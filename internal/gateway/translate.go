@@ -100,7 +100,7 @@ func (ex *exchange) owner() string {
 // specialist's settings, and without state of other models.
 func (ex *exchange) tailored(t *target, format dialect.Name) *llm.Request {
 	request := ex.request.Clone()
-	request.Model = t.model
+	request.Model = t.modelID()
 	for i := range request.Messages {
 		request.Messages[i].Parts = ownState(request.Messages[i].Parts, format, t.model)
 	}
