@@ -16,6 +16,7 @@ type encoder struct {
 	o   dialect.AnswerOptions
 	seq dialect.Sequence
 	dst []byte // during AppendEvent
+	at  int    // where the data of the event at hand begins in it
 
 	started bool
 	first   llm.Usage // as message_start told it
@@ -91,15 +92,24 @@ func (e *encoder) event(event llm.Event) {
 func (e *encoder) begin(kind string) *wire.Writer {
 	e.dst = append(e.dst, "event: "...)
 	e.dst = append(e.dst, kind...)
-	e.dst = append(e.dst, "\ndata: {\"type\":\""...)
+	e.dst = append(e.dst, '\n')
+	e.at = len(e.dst)
+	e.dst = append(e.dst, "data: {\"type\":\""...)
 	e.dst = append(e.dst, kind...)
 	e.dst = append(e.dst, '"')
 	return &wire.Writer{Bytes: e.dst}
 }
 
-// done ends an event.
+// done ends an event. Its data must be one line: what an upstream's JSON has of
+// line ends, which stand between values only, becomes white space of another
+// kind.
 func (e *encoder) done(w *wire.Writer) {
 	w.End()
+	for i, c := range w.Bytes[e.at:] {
+		if c == '\n' || c == '\r' {
+			w.Bytes[e.at+i] = ' '
+		}
+	}
 	e.dst = append(w.Bytes, "\n\n"...)
 }
 
