@@ -27,11 +27,12 @@ type Encoder struct {
 	native  bool   // they are the upstream's own
 	number  int64  // of the next event
 
-	output wire.Writer // the items that are done, without the brackets
-	index  int64       // of the item under way
-	open   openItem
-	reason llm.FinishReason
-	final  []byte
+	output   wire.Writer // the items that are done, without the brackets
+	index    int64       // of the item under way
+	open     openItem
+	reason   llm.FinishReason
+	last     []byte // the response object at the end
+	finished bool   // which is no failure
 }
 
 // NewEncoder implements [dialect.Translator].
@@ -46,7 +47,12 @@ func (e *Encoder) ResponseID() string { return e.id }
 
 // Final is the whole response object; nil before the answer's end, and after one
 // that broke off.
-func (e *Encoder) Final() []byte { return e.final }
+func (e *Encoder) Final() []byte {
+	if !e.finished {
+		return nil
+	}
+	return e.last
+}
 
 // Ping implements [dialect.Encoder]. Readers of event streams pass over comments.
 func (e *Encoder) Ping() []byte { return []byte(sse.Ping) }
@@ -64,7 +70,7 @@ func (e *Encoder) AppendAnswer(dst []byte, a *llm.Answer) []byte {
 		e.Bytes = e.Bytes[:0] // what a stream would have said
 		e.sequence.Add(event, e.say)
 	}
-	return append(dst, e.final...)
+	return append(dst, e.last...)
 }
 
 // event says an event whose turn it is.
@@ -94,7 +100,7 @@ func (e *Encoder) event(event llm.Event) {
 	case llm.Finished:
 		e.finish(event)
 	case llm.Failed:
-		e.fail(event.Err)
+		e.fail(ending{status: "failed", err: event.Err})
 	}
 }
 
@@ -200,7 +206,6 @@ func (e *Encoder) finish(f llm.Finished) {
 	}
 	end := ending{tier: f.ServiceTier}
 	end.status, end.details = statusOf(e.reason)
-	e.close(end.status)
 	if f.Model != "" {
 		e.model = f.Model
 	}
@@ -213,30 +218,37 @@ func (e *Encoder) finish(f llm.Finished) {
 	if f.Reported || f.Usage != (llm.Usage{}) {
 		end.usage = appendUsage(nil, f.Usage, f.UsageExtra)
 	}
-	if end.status == "failed" { // the model's provider gave up, but did not say why
-		end.err = &llm.Error{Cause: llm.CauseUpstreamError, Message: "the model broke off"}
+	if end.status == "failed" {
+		end.err = &llm.Error{Cause: llm.CauseUpstreamError, Message: "the upstream provider broke off its answer"}
+		e.close("incomplete")
+		e.fail(end)
+		return
 	}
+	e.close(end.status)
+	e.terminal(end)
+	e.finished = true
+}
+
+// terminal says the event that ends the stream.
+func (e *Encoder) terminal(end ending) {
 	e.begin("response." + end.status)
 	e.Name("response")
 	from := len(e.Bytes)
 	e.response(end)
-	e.final = bytes.Clone(e.Bytes[from:])
+	e.last = bytes.Clone(e.Bytes[from:])
 	e.end()
 }
 
 // fail ends an answer that broke off, as the provider of this format does: SDKs
 // raise an exception for the event `error`, since it has a member of that name;
 // those who read the events by themselves find a response that failed.
-func (e *Encoder) fail(err *llm.Error) {
+func (e *Encoder) fail(end ending) {
 	e.begin("error")
-	body := openaichat.NewErrorBody(err, "").Append(nil)
+	body := openaichat.NewErrorBody(end.err, "").Append(nil)
 	e.Name("error").Raw(wire.Member(body, "error"))
 	e.TextMember("request_id", e.o.RequestID)
 	e.end()
-	e.begin("response.failed")
-	e.Name("response")
-	e.response(ending{status: "failed", err: err})
-	e.end()
+	e.terminal(end)
 }
 
 // errorCode is the code of a failed response.
