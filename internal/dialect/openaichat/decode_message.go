@@ -2,11 +2,16 @@ package openaichat
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/wire"
+	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 )
+
+// maxNewMessages bounds how many messages get memory at once.
+const maxNewMessages = 8192
 
 func (d *requestDecoder) messages() {
 	d.request.Messages = []llm.Message{}
@@ -18,27 +23,31 @@ func (d *requestDecoder) messages() {
 	}
 }
 
-// message is what one of a client's messages says, its values as they stand in
-// the body: how to read them depends on the role, which may come last.
+// message is what one of a client's messages says. Some values wait as they stand
+// in the body: how to read them depends on the role, which may come last.
 type message struct {
 	llm.Message
-	role       string
-	callID     *string // tool_call_id
-	content    []byte
-	refusal    []byte
-	calls      []byte // tool_calls
-	function   []byte // function_call
-	citations  []byte // annotations
-	thoughts   thoughts
-	cache      *llm.CacheMark
-	rest       wire.Rest
-	textOpaque *llm.Opaque // for the first text
+	role      string
+	callID    []byte // tool_call_id
+	said      bool   // there was a content
+	content   []llm.Part
+	calls     []llm.Part              // tool_calls
+	told      []dialect.ThinkingState // by a call's id
+	refusal   []byte
+	function  []byte // function_call
+	citations []byte // annotations
+	thoughts  thoughts
+	cache     *llm.CacheMark
+	rest      wire.Rest
+	proof     *llm.Opaque // of the first text
 }
 
 func (d *requestDecoder) message(index int32) {
-	m := message{Message: llm.Message{Pos: llm.Pos{Message: index, Part: -1}}}
+	m := &d.now
+	*m = message{}
+	m.Pos = llm.Pos{Message: index, Part: -1}
 	for name := range d.Members {
-		d.messageMember(&m, name)
+		d.messageMember(m, name)
 	}
 	if d.Failed() {
 		return
@@ -46,43 +55,46 @@ func (d *requestDecoder) message(index int32) {
 	switch m.role {
 	case "system", "developer", "user":
 		m.Role = llm.Role(m.role)
-		m.Parts = d.content(&m, true)
+		m.Parts = d.required(m)
 	case "assistant":
 		m.Role = llm.RoleAssistant
-		d.assistant(&m)
+		d.assistant(m)
 	case "tool":
-		d.toolResult(&m)
+		d.toolResult(m)
 	case "function":
-		d.functionResult(&m)
-	case "":
-		d.Fail("role", "is required")
+		d.functionResult(m)
 	default:
-		d.Fail("role", "must be one of system, developer, user, assistant, tool, function")
+		d.Fail("role", "is required")
 	}
 	m.leftovers(d.Reader)
 	if n := len(m.Parts); n > 0 && m.cache != nil {
 		m.Parts[n-1].Base().Cache = m.cache
 	}
 	m.Extra = m.rest.Extra(dialect.OpenAIChat)
+	if n := len(d.request.Messages); n == cap(d.request.Messages) {
+		// As many as there may be, to go by those read: they are large.
+		guess := d.size / (d.Pos()/(n+1) + 1)
+		d.request.Messages = slices.Grow(d.request.Messages, min(max(guess-n, n, 16), maxNewMessages))
+	}
 	d.request.Messages = append(d.request.Messages, m.Message)
 }
 
 func (d *requestDecoder) messageMember(m *message, name []byte) {
 	switch string(name) {
 	case "role":
-		m.role = d.Text()
+		m.role = d.Word("user", "assistant", "tool", "system", "developer", "function")
 	case "name":
 		m.Name = d.Text()
 	case "content":
-		m.content = d.Value()
+		m.said, m.content = true, d.content(m.Pos)
 	case "refusal":
 		m.refusal = d.Value()
 	case "tool_calls":
-		m.calls = d.Value()
+		d.toolCalls(m)
 	case "function_call":
 		m.function = d.Value()
 	case "tool_call_id":
-		m.callID = new(d.Text())
+		m.callID = d.Value()
 	case "annotations":
 		m.citations = d.Value()
 	case "reasoning", "reasoning_content", "reasoning_details":
@@ -96,89 +108,111 @@ func (d *requestDecoder) messageMember(m *message, name []byte) {
 
 // leftovers keeps the members that mean nothing in a message of its role.
 func (m *message) leftovers(r *wire.Reader) {
-	for _, l := range []struct {
-		name  string
-		value []byte
-	}{
-		{"refusal", m.refusal}, {"tool_calls", m.calls}, {"function_call", m.function}, {"annotations", m.citations},
-		{"reasoning", m.thoughts.reasoning}, {"reasoning_content", m.thoughts.content}, {"reasoning_details", m.thoughts.details},
-	} {
-		if l.value != nil && m.Role != llm.RoleAssistant {
-			m.rest.Add([]byte(l.name), r.At(l.name, l.value).Raw())
+	keep := func(name string, value []byte) {
+		if value != nil {
+			m.rest.Add([]byte(name), r.At(name, value).Raw())
 		}
 	}
-	if m.callID != nil && m.Role != llm.RoleTool {
-		m.rest.Add([]byte("tool_call_id"), wire.AppendQuote(nil, *m.callID))
+	if m.Role != llm.RoleTool {
+		keep("tool_call_id", m.callID)
 	}
+	if m.Role == llm.RoleAssistant {
+		return
+	}
+	keep("refusal", m.refusal)
+	if m.calls != nil {
+		r.Fail("tool_calls", "is for the role assistant only")
+	}
+	keep("function_call", m.function)
+	keep("annotations", m.citations)
+	keep("reasoning", m.thoughts.reasoning)
+	keep("reasoning_content", m.thoughts.content)
+	keep(inDetails, m.thoughts.details)
+}
+
+// required gives a message's content, which must be there.
+func (d *requestDecoder) required(m *message) []llm.Part {
+	if !m.said {
+		d.Fail("content", "is required")
+	}
+	return m.content
 }
 
 // content reads a message's content: a text, or parts. An empty text is no part.
-func (d *requestDecoder) content(m *message, required bool) []llm.Part {
-	switch {
-	case m.content == nil && required:
-		d.Fail("content", "is required")
-		return nil
-	case m.content == nil:
-		return nil
-	case m.content[0] == '"':
-		if text := d.Unquote("content", m.content); text != "" {
-			return []llm.Part{&llm.Text{Common: llm.Common{Pos: m.Pos}, Text: text}}
+func (d *requestDecoder) content(pos llm.Pos) (parts []llm.Part) {
+	switch d.Kind() {
+	case jsonedit.KindString:
+		text := d.Text()
+		if text == "" {
+			return nil
 		}
-		return nil
-	case m.content[0] != '[':
-		d.Fail("content", "must be a string or an array")
-		return nil
-	}
-	r := d.At("content", m.content)
-	var parts []llm.Part
-	for i := range r.Elements {
-		pos := llm.Pos{Message: m.Pos.Message, Part: int32(i)} //nolint:gosec // a body has not so many parts
-		if p := readPart(r, pos); p != nil {
-			parts = append(parts, p)
+		t := d.slabs.texts.New()
+		t.Pos, t.Text = pos, text
+		return d.slabs.parts.One(t)
+	case jsonedit.KindArray:
+		for i := range d.Elements {
+			pos.Part = int32(i) //nolint:gosec // a body has not so many parts
+			if p := readPart(d.Reader, pos); p != nil {
+				parts = append(parts, p)
+			}
 		}
+	default:
+		d.Fail("", "must be a string or an array")
 	}
 	return parts
 }
 
 func (d *requestDecoder) assistant(m *message) {
 	thinking, opened := m.thoughts.client(d, m)
-	content := d.content(m, false)
+	content := m.content
 	if m.refusal != nil {
 		refusal := d.Unquote("refusal", m.refusal)
 		content = append(content, &llm.Refusal{Common: llm.Common{Pos: m.Pos}, Text: refusal})
 	}
-	content = m.proveText(content)
+	content = m.prove(content)
 	if m.citations != nil {
 		content = d.citations(m, content)
 	}
-	calls, told := d.toolCalls(m)
+	calls := m.calls
 	if m.function != nil {
 		calls = append(calls, d.functionCall(m))
 	}
-	if !opened && len(told) > 0 { // a client that returns no thinking, but its call's id
+	if !opened && len(m.told) > 0 { // a client that returns no thinking, but its call's id
 		thinking = nil
-		for _, t := range told {
+		for _, t := range m.told {
 			thinking = append(thinking, t.Part())
 		}
 	}
-	m.Parts = append(append(thinking, content...), calls...)
-	if len(m.Parts) == 0 && m.content == nil && wire.Member(m.rest.JSON(), "audio") == nil {
+	m.Parts = joined(thinking, content, calls)
+	if len(m.Parts) == 0 && !m.said && wire.Member(m.rest.JSON(), "audio") == nil {
 		d.Fail("content", "is required, unless there are tool calls")
 	}
 }
 
-// proveText gives the first text the provider's state that came for it.
-func (m *message) proveText(content []llm.Part) []llm.Part {
-	if m.textOpaque == nil {
+// joined puts lists in a row, of which most often only one has anything in it.
+func joined(lists ...[]llm.Part) (all []llm.Part) {
+	for _, list := range lists {
+		if all == nil {
+			all = list
+		} else {
+			all = append(slices.Clip(all), list...)
+		}
+	}
+	return all
+}
+
+// prove gives the first text the provider's state that came for it.
+func (m *message) prove(content []llm.Part) []llm.Part {
+	if m.proof == nil {
 		return content
 	}
 	for _, p := range content {
 		if text, ok := p.(*llm.Text); ok {
-			text.Opaque = m.textOpaque
+			text.Opaque = m.proof
 			return content
 		}
 	}
-	return append(content, &llm.Text{Common: llm.Common{Pos: m.Pos, Opaque: m.textOpaque}})
+	return append(content, &llm.Text{Common: llm.Common{Pos: m.Pos, Opaque: m.proof}})
 }
 
 // citations reads the annotations of an answer that comes back.
@@ -202,25 +236,24 @@ func (d *requestDecoder) citations(m *message, content []llm.Part) []llm.Part {
 
 // toolCalls reads the calls of an assistant's message, and the thinking that the
 // first one's id may carry.
-func (d *requestDecoder) toolCalls(m *message) (calls []llm.Part, told []dialect.ThinkingState) {
-	if m.calls == nil {
-		return nil, nil
-	}
-	r := d.At("tool_calls", m.calls)
-	for i := range r.Elements {
-		call, state := d.toolCall(r)
+func (d *requestDecoder) toolCalls(m *message) {
+	for i := range d.Elements {
+		call, state := d.toolCall(d.Reader)
 		call.Pos = llm.Pos{Message: m.Pos.Message, Part: callPart - int32(i)} //nolint:gosec // as above
-		if len(told) == 0 {
-			told = state.Thinking
+		if len(m.told) == 0 {
+			m.told = state.Thinking
 		}
 		d.calls[call.ID] = call
-		calls = append(calls, call)
+		if m.calls == nil {
+			m.calls = d.slabs.parts.One(call)
+		} else {
+			m.calls = append(m.calls, call)
+		}
 	}
-	return calls, told
 }
 
 func (d *requestDecoder) toolCall(r *wire.Reader) (*llm.ToolCall, dialect.State) {
-	call := &llm.ToolCall{}
+	call := d.slabs.calls.New()
 	var kind string
 	var rest, inner wire.Rest
 	for name := range r.Members {
@@ -317,7 +350,7 @@ func (d *requestDecoder) toolResult(m *message) {
 		d.Fail("tool_call_id", "is required")
 		return
 	}
-	id, _ := dialect.OpenID(d.seal, *m.callID)
+	id, _ := dialect.OpenID(d.seal, d.Unquote("tool_call_id", m.callID))
 	call := d.calls[id]
 	if call == nil {
 		d.Fail("tool_call_id", "answers no tool call of an earlier assistant message")
@@ -343,8 +376,8 @@ func (d *requestDecoder) functionResult(m *message) {
 func (d *requestDecoder) result(m *message, call *llm.ToolCall) *llm.ToolResult {
 	result := &llm.ToolResult{
 		Common: llm.Common{Pos: m.Pos}, CallID: call.ID, Name: call.Name, Custom: call.Custom,
-		Parts: d.content(m, true),
+		Parts: d.required(m),
 	}
-	m.Parts = []llm.Part{result}
+	m.Parts = d.slabs.parts.One(result)
 	return result
 }

@@ -17,16 +17,26 @@ type requestDecoder struct {
 	maxOld  int64     // max_tokens
 	choice  []byte    // function_call, the tool choice of the days of functions
 	calls   map[string]*llm.ToolCall
+	now     message // the one at hand
+	size    int     // of the body
+	slabs   slabs
 	// lastFunction is the id of the last legacy function call, whose result says
 	// only the function's name.
 	lastFunction string
+}
+
+// slabs are memory for the small things that a conversation has many of.
+type slabs struct {
+	parts wire.Slab[llm.Part]
+	texts wire.Slab[llm.Text]
+	calls wire.Slab[llm.ToolCall]
 }
 
 // DecodeRequest implements [dialect.Translator].
 //
 // Source: https://platform.openai.com/docs/api-reference/chat/create.
 func (ChatCodec) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
-	d := &requestDecoder{Reader: wire.NewReader(body), seal: o.Seal, calls: map[string]*llm.ToolCall{}}
+	d := &requestDecoder{Reader: wire.NewReader(body), seal: o.Seal, calls: map[string]*llm.ToolCall{}, size: len(body)}
 	for name := range d.Members {
 		d.member(name)
 	}

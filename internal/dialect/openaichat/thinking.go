@@ -179,6 +179,9 @@ func (t *thoughts) plain() (texts, members []string) {
 // client reads the thinking that a client sends back in a message. opened says
 // that some of it came with state that an earlier answer had sealed.
 func (t *thoughts) client(d *requestDecoder, m *message) (parts []llm.Part, opened bool) {
+	if t.reasoning == nil && t.content == nil && t.details == nil {
+		return nil, false
+	}
 	if t.details != nil {
 		d.At(inDetails, t.details).Raw() // for what may be wrong with it
 	}
@@ -192,7 +195,7 @@ func (t *thoughts) client(d *requestDecoder, m *message) (parts []llm.Part, open
 		state, ok := dialect.OpenState(d.seal, detail.proof)
 		switch {
 		case ok && detail.kind == detailEncrypted && len(state.Thinking) == 0:
-			m.textOpaque, opened = state.Opaque, true
+			m.proof, opened = state.Opaque, true
 		case ok && len(state.Thinking) > 0:
 			for _, thinking := range state.Thinking {
 				parts = append(parts, thinking.Part())

@@ -22,6 +22,7 @@ type Reader struct {
 	room  [12]step // backs steps of the usual depth
 	err   *llm.Error
 	text  []byte  // scratch
+	texts *texts  // where texts go
 	outer *Reader // the reader of the body that this one reads a value of
 	inner *Reader // what At gives, kept for the next time
 }
@@ -34,7 +35,7 @@ type step struct {
 
 // NewReader returns a reader at the start of a body.
 func NewReader(body []byte) *Reader {
-	r := &Reader{s: jsonedit.NewScanner(body)}
+	r := &Reader{s: jsonedit.NewScanner(body), texts: &texts{size: len(body)}}
 	r.steps = r.room[:0]
 	return r
 }
@@ -114,7 +115,7 @@ func (r *Reader) Value() []byte { return r.s.Skip() }
 func (r *Reader) At(member string, value []byte) *Reader {
 	inner := r.inner
 	if inner == nil {
-		inner = &Reader{outer: r}
+		inner = &Reader{outer: r, texts: r.texts}
 		r.inner = inner
 	}
 	inner.s, inner.err = jsonedit.NewScanner(value), r.err
@@ -207,18 +208,47 @@ func (r *Reader) Unquote(member string, quoted []byte) string {
 		return ""
 	}
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+		return r.texts.of(quoted[1 : len(quoted)-1])
 	}
 	r.text = jsonedit.AppendText(r.text[:0], quoted)
-	return string(r.text)
+	return r.texts.of(r.text)
+}
+
+// texts makes strings that share memory, since a body has very many short ones.
+type texts struct {
+	room strings.Builder
+	size int // of the body
+}
+
+// Texts longer than this have memory of their own.
+const longText = 4 << 10
+
+func (t *texts) of(text []byte) string {
+	if len(text) > longText {
+		return string(text)
+	}
+	if t.room.Cap()-t.room.Len() < len(text) {
+		t.room = strings.Builder{}
+		t.room.Grow(max(len(text), min(t.size, 4*longText)))
+	}
+	from := t.room.Len()
+	t.room.Write(text)
+	return t.room.String()[from:]
 }
 
 // Word takes a string that must be one of some.
 func (r *Reader) Word(words ...string) string {
-	word := r.Text()
+	if r.s.Kind() != jsonedit.KindString {
+		r.want("a string")
+		return ""
+	}
+	word := r.s.Skip()
+	if bytes.IndexByte(word, '\\') >= 0 {
+		word = jsonedit.AppendQuote(nil, jsonedit.AppendText(nil, word))
+	}
 	for _, w := range words {
-		if w == word {
-			return word
+		if len(word) == len(w)+2 && string(word[1:len(word)-1]) == w {
+			return w
 		}
 	}
 	r.Fail("", "must be one of "+strings.Join(words, ", "))
