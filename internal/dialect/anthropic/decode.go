@@ -16,6 +16,7 @@ type reader struct {
 
 	maxTokens bool            // was there
 	calls     map[string]bool // the tool calls so far, by id
+	orphan    *llm.Error      // the first tool result without a call
 	thinking  llm.Reasoning
 	thinks    bool // thinking says something
 }
@@ -47,6 +48,8 @@ func decode(body []byte, o dialect.DecodeOptions, answered bool) (*llm.Request, 
 		return nil, styled(wire.Missing("messages"))
 	case answered && !r.maxTokens:
 		return nil, styled(wire.Missing("max_tokens"))
+	case r.orphan != nil && wire.Member(r.rest.JSON(), "thread") == nil: // a thread's calls are at the provider
+		return nil, styled(r.orphan)
 	}
 	if r.thinks {
 		out.Reasoning = &r.thinking

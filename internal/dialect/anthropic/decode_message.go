@@ -294,8 +294,8 @@ func (r *reader) callID() string {
 	if state.ID != "" {
 		id = state.ID
 	}
-	if !r.calls[id] {
-		r.Fail("", "is the id of no tool_use block before")
+	if !r.calls[id] && r.orphan == nil {
+		r.orphan = wire.Invalid(r.Path(), "is the id of no tool_use block before")
 	}
 	return id
 }

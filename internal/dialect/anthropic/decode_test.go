@@ -213,6 +213,11 @@ func TestRequestsComeBack(t *testing.T) {
 	}
 }
 
+// A thread holds calls that the request does not show.
+func TestThreads(t *testing.T) {
+	requireComesBack(t, `{"model":"m","max_tokens":5,"thread":{"type":"continue","previous_message_id":"msg_1"},"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":"x"}]}]}`)
+}
+
 func requireComesBack(t *testing.T, body string) {
 	t.Helper()
 	r, e := decode(t, body)

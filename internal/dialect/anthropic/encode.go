@@ -21,6 +21,7 @@ type writer struct {
 	answered bool // the call is for an answer, not for a count
 
 	marks  int // cache breakpoints that are still to be left out
+	ids    callIDs
 	system []llm.Part
 	turns  []turn
 }

@@ -241,7 +241,7 @@ func (w *writer) part(p llm.Part) error {
 		return w.media(p)
 	case *llm.ToolCall:
 		w.Object().Name("type").Text("tool_use")
-		w.Name("id").Text(fitID(p.ID))
+		w.Name("id").Text(w.ids.call(p.ID))
 		w.Name("name").Text(p.Name)
 		w.Name("input").Raw(inputOf(p))
 		w.Members(p.Wire.In(Format))
@@ -299,7 +299,7 @@ func (w *writer) thinkingPart(p *llm.Thinking) {
 
 func (w *writer) result(p *llm.ToolResult) error {
 	w.Object().Name("type").Text("tool_result")
-	w.Name("tool_use_id").Text(fitID(p.CallID))
+	w.Name("tool_use_id").Text(w.ids.result(p.CallID))
 	parts := p.Parts
 	if !w.native {
 		parts = make([]llm.Part, 0, len(p.Parts))
@@ -322,23 +322,6 @@ func (w *writer) result(p *llm.ToolResult) error {
 	w.tail(&p.Common)
 	return nil
 }
-
-// fitID makes an id one that the API takes: the same for the same id.
-func fitID(id string) string {
-	if id == "" || len(id) > maxID {
-		return hashID(id)
-	}
-	for i := range len(id) {
-		c := id[i]
-		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return hashID(id)
-		}
-	}
-	return id
-}
-
-// maxID bounds an id; Anthropic's own are shorter by far.
-const maxID = 128
 
 // media writes an image or a document.
 func (w *writer) media(p *llm.Media) error {

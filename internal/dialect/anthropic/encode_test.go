@@ -249,6 +249,11 @@ func TestEncodeMessages(t *testing.T) {
 			`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"toolu_4e413e2e76fdc333771b0f2f","name":"a","input":{"x":1}}]},
 				{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_4e413e2e76fdc333771b0f2f"}]}]}`, nil,
 		},
+		"an id of several turns": {
+			[]llm.Message{user("a"), message(llm.RoleAssistant, call("1")), message(llm.RoleTool, result("1", text("x"))), message(llm.RoleAssistant, call("1")), message(llm.RoleTool, result("1", text("y")))},
+			`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[` + block + `]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"x"}]},
+				{"role":"assistant","content":[{"type":"tool_use","id":"toolu_f71998fe363b9c29116c80b5","name":"a","input":{"x":1}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_f71998fe363b9c29116c80b5","content":"y"}]}]}`, nil,
+		},
 		"arguments": {
 			[]llm.Message{user("a"), message(llm.RoleAssistant, &llm.ToolCall{ID: "1", Name: "a"}, &llm.ToolCall{ID: "2", Name: "a", Arguments: `{"x":`}, &llm.ToolCall{ID: "3", Name: "a", Arguments: "ls", Custom: true})},
 			`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"a","input":{}},{"type":"tool_use","id":"2","name":"a","input":{"input":"{\"x\":"}},{"type":"tool_use","id":"3","name":"a","input":{"input":"ls"}}]}]}`, nil,

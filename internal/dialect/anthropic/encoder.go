@@ -1,8 +1,6 @@
 package anthropic
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -284,11 +282,6 @@ func clientID(p *llm.ToolCall, seal dialect.Sealer, index int) string {
 		return id
 	}
 	return dialect.SealID(id, dialect.SealState(seal, dialect.State{Opaque: p.Opaque}))
-}
-
-func hashID(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "toolu_" + hex.EncodeToString(sum[:12])
 }
 
 // deltas are the ordinary deltas, up to their text.
