@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/egress"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
@@ -95,6 +97,7 @@ func TestOptions(t *testing.T) {
 		"### `jwt`":            "JWT.unmarshal",
 		"### `issuer`":         "Issuer.unmarshal",
 		"### `provider`":       "App.unmarshalProvider",
+		"### `fetch_media`":    "App.unmarshalFetchMedia",
 		"### `specialist`":     "unmarshalSpecialistOption",
 		"### `llm_gateway`":    "parseGatewayOptions",
 		"### `llm_rate_limit`": "RateLimit.UnmarshalCaddyfile",
@@ -219,6 +222,9 @@ func TestDefaults(t *testing.T) {
 		{"### `jwt`", "lifetime", []string{duration(identity.DefaultLifetime)}},
 		{"### `issuer`", "refresh", []string{duration(identity.DefaultRefreshInterval)}},
 		{"### `issuer`", "leeway", []string{duration(identity.DefaultLeeway)}},
+		{"### `fetch_media`", "max_size", []string{size(egress.DefaultMaxSize)}},
+		{"### `fetch_media`", "timeout", []string{duration(egress.DefaultTimeout)}},
+		{"### `provider`", "location", []string{upstream.DefaultLocation}},
 		{"### `provider`", "timeout", []string{
 			duration(upstream.DefaultFirstByte), duration(upstream.DefaultBetweenBytes), duration(upstream.DefaultTotal),
 		}},
@@ -228,22 +234,23 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestProviders(t *testing.T) {
-	formats := []dialect.Name{dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses}
-	got := make(map[string][]dialect.Name)
-	for _, row := range table(t, "configuration.md", "## Providers") {
+	columns := [][]dialect.Name{
+		{dialect.OpenAIChat}, {dialect.OpenAICompletions}, {dialect.OpenAIResponses}, {dialect.AnthropicMessages}, {dialect.Gemini},
+		{dialect.OpenAIEmbeddings, dialect.GeminiEmbeddings}, {dialect.OpenAICount, dialect.AnthropicCount, dialect.GeminiCount},
+	}
+	rows := table(t, "configuration.md", "## Providers")
+	require.Len(t, rows, len(upstream.Presets))
+	for _, row := range rows {
 		name := names(row[0])[0]
-		for i, format := range formats {
-			if row[i+1] == "yes" {
-				got[name] = append(got[name], format)
-			}
+		preset, ok := upstream.Presets[name]
+		require.True(t, ok, name)
+		for i, formats := range columns {
+			speaks := slices.ContainsFunc(formats, func(f dialect.Name) bool { return preset.Endpoints[f] != "" })
+			require.Equal(t, speaks, row[i+1] == "yes", "%s %v", name, formats)
 		}
 	}
-	require.Len(t, got, len(upstream.Presets))
-	for name, preset := range upstream.Presets {
-		for _, format := range formats {
-			require.Equal(t, preset.Endpoints[format] != "", slices.Contains(got[name], format), "%s %s", name, format)
-		}
-	}
+	require.Equal(t, fmt.Sprint(upstream.Generative), fmt.Sprint(names(row(t, "### `provider`", "formats")[1])))
+	require.Equal(t, fmt.Sprint(upstream.Auths), fmt.Sprint(names(row(t, "### `provider`", "auth")[1])))
 }
 
 // TestRoutes compares the headings of api.md with the routes that are registered.
