@@ -83,6 +83,9 @@ func (s *Scanner) End() error {
 	return nil
 }
 
+// Failed says whether there was an error so far.
+func (s *Scanner) Failed() bool { return s.err != nil }
+
 // Kind tells the kind of the next value without taking it.
 func (s *Scanner) Kind() Kind {
 	switch c := s.peek(); c {

@@ -10,8 +10,8 @@ import (
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
-// maxNewMessages bounds how many messages get memory at once.
-const maxNewMessages = 8192
+// maxGuess bounds how many messages get memory on a guess.
+const maxGuess = 8192
 
 func (d *requestDecoder) messages() {
 	d.request.Messages = []llm.Message{}
@@ -74,7 +74,7 @@ func (d *requestDecoder) message(index int32) {
 	if n := len(d.request.Messages); n == cap(d.request.Messages) {
 		// As many as there may be, to go by those read: they are large.
 		guess := d.size / (d.Pos()/(n+1) + 1)
-		d.request.Messages = slices.Grow(d.request.Messages, min(max(guess-n, n, 16), maxNewMessages))
+		d.request.Messages = slices.Grow(d.request.Messages, max(min(guess-n, maxGuess), n, 16))
 	}
 	d.request.Messages = append(d.request.Messages, m.Message)
 }

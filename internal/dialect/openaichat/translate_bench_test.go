@@ -1,6 +1,10 @@
 package openaichat_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/financecommander/tollgate/internal/dialect"
@@ -8,29 +12,54 @@ import (
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
+// bodies are 1 MiB of conversation: of agents, which send files and get them
+// back, and the worst, thousands of short turns.
+func bodies() map[string][]byte {
+	var long bytes.Buffer
+	file := jsonText(strings.Repeat("func main() {\n\tfmt.Println(\"hello\", os.Args[1])\n}\n\n", 80))
+	long.WriteString(`{"model":"m","stream":true,"messages":[{"role":"system","content":` + file + `}`)
+	for i := 0; long.Len() < 1<<20; i++ {
+		fmt.Fprintf(&long, `,{"role":"assistant","content":"Let me see.","tool_calls":[{"id":"call_%d","type":"function","function":{"name":"read","arguments":"{\"path\":\"/src/main.go\"}"}}]}`, i)
+		fmt.Fprintf(&long, `,{"role":"tool","tool_call_id":"call_%d","content":%s}`, i, file)
+	}
+	long.WriteString(`]}`)
+	return map[string][]byte{"agent": long.Bytes(), "short turns": requestOf(1 << 20)}
+}
+
+func jsonText(text string) string {
+	quoted, _ := json.Marshal(text)
+	return string(quoted)
+}
+
 func BenchmarkDecodeRequest1MiB(b *testing.B) {
-	body := requestOf(1 << 20)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := openaichat.Chat.DecodeRequest(body, decodeOptions()); err != nil {
-			b.Fatal(err)
-		}
+	for name, body := range bodies() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := openaichat.Chat.DecodeRequest(body, decodeOptions()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
 func BenchmarkEncodeRequest1MiB(b *testing.B) {
-	body := requestOf(1 << 20)
-	r, err := openaichat.Chat.DecodeRequest(body, decodeOptions())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := openaichat.Chat.EncodeRequest(r, encodeOptions()); err != nil {
+	for name, body := range bodies() {
+		r, err := openaichat.Chat.DecodeRequest(body, decodeOptions())
+		if err != nil {
 			b.Fatal(err)
 		}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := openaichat.Chat.EncodeRequest(r, encodeOptions()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -52,7 +52,7 @@ func (r *Reader) End() error {
 }
 
 // Failed says whether something was wrong.
-func (r *Reader) Failed() bool { return r.err != nil }
+func (r *Reader) Failed() bool { return r.err != nil || r.s.Failed() }
 
 // Kind is the kind of the next value.
 func (r *Reader) Kind() jsonedit.Kind { return r.s.Kind() }
