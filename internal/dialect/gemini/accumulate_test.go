@@ -106,3 +106,14 @@ func joinParts(parts []any) []any {
 	}
 	return joined
 }
+
+func unmarshal(t testing.TB, text []byte) (v any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(text, &v))
+	return v
+}
+
+func marshal(v any) []byte {
+	text, _ := json.Marshal(v) // what was unmarshalled always marshals
+	return text
+}

@@ -3,6 +3,7 @@ package gemini
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -188,7 +189,7 @@ func (d *requestDecoder) functionResponse(common llm.Common, f *functionResponse
 	result := &llm.ToolResult{Common: common, CallID: call.id, Name: f.Name}
 	result.Extra = mergeExtra(result.Extra, "functionResponse.", f.Extra)
 	var text *llm.Text
-	if text, result.IsError = f.text(); text != nil {
+	if text, result.IsError = f.text(&d.scratch); text != nil {
 		text.Pos = common.Pos
 		result.Parts = append(result.Parts, text)
 	}
@@ -219,14 +220,15 @@ func (d *requestDecoder) find(id, name string) *openCall {
 
 // text is the response as text. {"output": "…"} and {"error": "…"} are how
 // Google's SDKs say a result that is no object.
-func (f *functionResponse) text() (text *llm.Text, isError bool) {
+func (f *functionResponse) text(scratch *[]byte) (text *llm.Text, isError bool) {
 	if len(f.Response) == 0 {
 		return nil, false
 	}
 	isError = string(f.only.name) == "error"
 	if isError || string(f.only.name) == "output" {
 		if quoted := f.only.value; quoted[0] == '"' {
-			if plain := string(jsonedit.AppendText(nil, quoted)); isError || !isObject(plain) {
+			*scratch = jsonedit.AppendText((*scratch)[:0], quoted)
+			if plain := string(*scratch); isError || !isObject(plain) {
 				return &llm.Text{Text: plain}, isError
 			}
 		}
@@ -236,6 +238,7 @@ func (f *functionResponse) text() (text *llm.Text, isError bool) {
 
 // appendResult reverses functionResponse.text.
 func appendResult(dst []byte, text string, isError bool) []byte {
+	dst = slices.Grow(dst, len(text)+len(text)/8+32)
 	if isObject(text) {
 		failure := onlyMember([]byte(text), "error")
 		if !isError || failure != nil && failure[0] != '"' {

@@ -139,7 +139,9 @@ func (c Count) DecodeCount(body []byte, o dialect.DecodeOptions) (*llm.Request, 
 		}
 		body = outer.Value(name)
 		if _, named := inner.Find("model"); named { // the path says it
-			_, body = take(body, "model")
+			if _, body = take(body, "model"); body == nil {
+				return nil, wire.Missing(name + ".contents")
+			}
 		}
 	}
 	r, err := decodeRequest(wire.NewReader(body), o)

@@ -71,11 +71,12 @@ func decodeRequest(body *wire.Reader, o dialect.DecodeOptions) (*llm.Request, er
 }
 
 type requestDecoder struct {
-	r     *llm.Request
-	seal  dialect.Sealer
-	extra object // of the request
-	wire  object
-	calls []openCall
+	r       *llm.Request
+	seal    dialect.Sealer
+	extra   object // of the request
+	wire    object
+	calls   []openCall
+	scratch []byte
 }
 
 // openCall is a call that a response may be for.

@@ -254,7 +254,7 @@ func (e *requestEncoder) result(r *llm.ToolResult) (out part, ok bool, err error
 			}
 		}
 	}
-	if texts > 0 || r.IsError || len(f.Parts) == 0 && !e.own {
+	if texts > 0 || r.IsError || !e.own { // Google requires one
 		f.Response = appendResult(nil, text, r.IsError)
 	}
 	f.Extra, out.Extra = splitExtra(membersOf(r.Extra), "functionResponse.")
