@@ -22,6 +22,7 @@ type writer struct {
 
 	marks  int // cache breakpoints that are still to be left out
 	ids    callIDs
+	role   string // whose content is being written
 	system []llm.Part
 	turns  []turn
 }

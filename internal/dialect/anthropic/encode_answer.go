@@ -98,7 +98,7 @@ func appendThinking(w *wire.Writer, p *llm.Thinking, seal dialect.Sealer) {
 	case own:
 		appendThought(w, p, p.Opaque.Value)
 	case p.Text != "":
-		appendThought(w, p, dialect.SealState(seal, dialect.State{Opaque: p.Opaque}))
+		appendThought(w, p, shownToken(p.Opaque, seal))
 	case p.Opaque != nil:
 		if token := hiddenToken(p, p.Opaque, seal); token != "" {
 			appendRedacted(w, token)

@@ -187,6 +187,7 @@ func (w *writer) writeSystem() error {
 		return nil
 	}
 	w.Name("system")
+	w.role = "system"
 	return w.content(w.system)
 }
 
@@ -194,6 +195,7 @@ func (w *writer) writeTurns() error {
 	w.Name("messages").Array()
 	for i := range w.turns {
 		t := &w.turns[i]
+		w.role = t.role
 		w.Object().Name("role").Text(t.role)
 		w.Name("content")
 		if err := w.content(t.parts); err != nil {
@@ -361,6 +363,8 @@ func (w *writer) unreadable(p *llm.Media) string {
 		return "it takes images and documents only"
 	case w.native:
 		return ""
+	case w.role != "user":
+		return "it takes images and documents from the user only"
 	case p.FileID != "":
 		return "the file is at another provider"
 	case p.Kind == llm.MediaImage && p.Data != "" && !imageTypes[mimeOf(p)]:

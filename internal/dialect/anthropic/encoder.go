@@ -176,6 +176,9 @@ func appendRest(w *wire.Writer, u llm.Usage, tier string, extra llm.Extra) {
 		w.Members(details)
 		w.End()
 	}
+	if tier == "default" { // OpenAI's word
+		tier = "standard"
+	}
 	w.TextMember("service_tier", tier)
 	w.Members(rest, "output_tokens_details")
 }
@@ -406,7 +409,7 @@ func (e *encoder) endThinking(p *llm.Thinking, state *llm.Opaque) {
 		}
 		e.appendDelta(signatureDelta, state.Value)
 	case e.open.begun:
-		if token := dialect.SealState(e.o.Seal, dialect.State{Opaque: state}); token != "" {
+		if token := shownToken(state, e.o.Seal); token != "" {
 			e.appendDelta(signatureDelta, token)
 		}
 	case state != nil:
@@ -414,6 +417,18 @@ func (e *encoder) endThinking(p *llm.Thinking, state *llm.Opaque) {
 			e.redacted(token)
 		}
 	}
+}
+
+// textOnly marks the token of thinking that has no state: it may not pass to
+// Anthropic as it is, which would miss its own signature.
+const textOnly = "thinking"
+
+// shownToken is the signature of another model's thinking that has text.
+func shownToken(state *llm.Opaque, seal dialect.Sealer) string {
+	if state == nil {
+		return dialect.SealState(seal, dialect.State{ID: textOnly})
+	}
+	return dialect.SealState(seal, dialect.State{Opaque: state})
 }
 
 // hiddenToken is thinking without text as data that a client gives back.
@@ -471,7 +486,8 @@ func (e *encoder) finish(f llm.Finished) {
 // appendStop writes why an answer stopped.
 func (e *encoder) appendStop(w *wire.Writer, reason llm.FinishReason, sequence string, extra llm.Extra) {
 	switch {
-	case reason == llm.FinishUnknown && e.called:
+	// Some providers say "stop" where a tool was called, as when one was forced.
+	case e.called && sequence == "" && (reason == llm.FinishUnknown || reason == llm.FinishStop):
 		reason = llm.FinishToolCalls
 	case reason == llm.FinishStop && e.refused: // other formats tell it by the part alone
 		reason = llm.FinishFilter

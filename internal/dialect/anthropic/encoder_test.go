@@ -113,7 +113,7 @@ func wantForeign() map[string]any {
 		"usage": map[string]any{
 			"input_tokens": 14.0, "cache_read_input_tokens": 3.0, "cache_creation_input_tokens": 3.0, "output_tokens": 11.0,
 			"cache_creation":        map[string]any{"ephemeral_5m_input_tokens": 2.0, "ephemeral_1h_input_tokens": 1.0},
-			"output_tokens_details": map[string]any{"thinking_tokens": 6.0}, "service_tier": "default",
+			"output_tokens_details": map[string]any{"thinking_tokens": 6.0}, "service_tier": "standard",
 		},
 	}
 }
@@ -323,6 +323,9 @@ func TestStopReasons(t *testing.T) {
 		again = value(t, anthropic.Messages.NewEncoder(options(false)).AppendAnswer(nil, other)).(map[string]any)
 		require.Equal(t, test.plain, again["stop_reason"])
 	}
+	called := &llm.Answer{Choices: []llm.Choice{{Reason: llm.FinishStop, Parts: []llm.Part{&llm.ToolCall{ID: "1", Name: "a"}}}}}
+	got := value(t, anthropic.Messages.NewEncoder(options(false)).AppendAnswer(nil, called)).(map[string]any)
+	require.Equal(t, "tool_use", got["stop_reason"])
 	for _, reason := range []llm.FinishReason{
 		llm.FinishUnknown, llm.FinishStop, llm.FinishLength, llm.FinishToolCalls, llm.FinishFilter, llm.FinishPause, llm.FinishError, llm.FinishOther,
 	} {

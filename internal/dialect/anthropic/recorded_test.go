@@ -142,6 +142,7 @@ func TestRecordedAnswers(t *testing.T) {
 			got := read(c, d, upstreamtest.Whole)
 			requireUsage(t, c, m.Reading())
 			requireFinish(t, c, m.Reading())
+			require.Equal(t, c.ResponseModel, m.Reading().Model)
 			broken := strings.Contains(c.Name, "documented-")
 			require.Equal(t, !broken, m.Reading().Complete)
 			require.Equal(t, broken && !strings.Contains(c.Name, "cut"), m.Reading().Err != nil)
