@@ -105,7 +105,7 @@ func (e *requestEncoder) assistant(m *llm.Message, parts []llm.Part) {
 	}
 	e.begin(m, "assistant")
 	e.Name("content")
-	if len(content) == 0 && len(parts) > 0 {
+	if len(content) == 0 && (len(parts) > 0 || m.Extra.In(dialect.OpenAIChat) != nil) {
 		e.Null()
 	} else {
 		e.content(content)
@@ -268,9 +268,15 @@ func (e *requestEncoder) content(parts []llm.Part) {
 			return
 		}
 	}
+	start := len(e.Bytes)
 	e.Array()
 	for _, p := range parts {
 		e.part(p)
+	}
+	if len(e.Bytes) == start+1 { // all was left out
+		e.Bytes = e.Bytes[:start]
+		e.Text("")
+		return
 	}
 	e.EndArray()
 }
@@ -330,9 +336,12 @@ func (e *requestEncoder) media(m *llm.Media) bool {
 		return false
 	}
 	extra := m.Extra.In(dialect.OpenAIChat)
+	text := m.Text
+	if text == "" && m.Kind == llm.MediaDocument && e.source() != dialect.OpenAIChat {
+		text = plainText(m)
+	}
 	switch {
-	case m.Text != "": // chat completions know PDF files only, so it goes as text
-		text := m.Text
+	case text != "": // chat completions know PDF files only, so it goes as text
 		if m.Name != "" {
 			text = m.Name + "\n\n" + text
 		}
@@ -421,11 +430,11 @@ func isHTTP(url string) bool {
 	return strings.HasPrefix(url, "https://") || strings.HasPrefix(url, "http://")
 }
 
-// plainText gives a text document's content, if that is what a medium is.
-func plainText(m *llm.Media) (string, bool) {
-	if !strings.HasPrefix(m.MIME, "text/") || m.Data == "" {
-		return "", false
+// plainText gives a document's text, if that is what its data are.
+func plainText(m *llm.Media) string {
+	if !strings.HasPrefix(m.MIME, "text/") {
+		return ""
 	}
-	text, err := base64.StdEncoding.DecodeString(m.Data)
-	return string(text), err == nil
+	text, _ := base64.StdEncoding.DecodeString(m.Data) // it was checked on its way in
+	return string(text)
 }
