@@ -128,61 +128,6 @@ func (e *encoder) start(head llm.Started) {
 	e.done(w)
 }
 
-// head writes what an answer begins with.
-func (e *encoder) head(w *wire.Writer, id, model string) {
-	if model == "" {
-		model = e.o.Model
-	}
-	w.Name("id").Text(messageID(id, e.o.RequestID))
-	w.Name("type").Text("message")
-	w.Name("role").Text("assistant")
-	w.Name("model").Text(model)
-}
-
-// messageID gives another format's id the look of Anthropic's.
-func messageID(id, requestID string) string {
-	if id == "" {
-		id = requestID
-	}
-	if strings.HasPrefix(id, "msg_") {
-		return id
-	}
-	return "msg_" + id
-}
-
-// appendCounts writes the numbers of tokens as Anthropic counts: input without
-// what the cache gave or took.
-func appendCounts(w *wire.Writer, u llm.Usage) {
-	w.Name("input_tokens").Int(u.InputTotal() - u.Cached() - u.CacheWrite())
-	w.Name("cache_creation_input_tokens").Int(u.CacheWrite())
-	w.Name("cache_read_input_tokens").Int(u.Cached())
-	w.Name("output_tokens").Int(u.OutputTotal())
-}
-
-// appendSplit tells apart what was written to the cache.
-func appendSplit(w *wire.Writer, u llm.Usage) {
-	w.Name("cache_creation").Object()
-	w.Name("ephemeral_5m_input_tokens").Int(u.CacheWrite5m)
-	w.Name("ephemeral_1h_input_tokens").Int(u.CacheWrite1h)
-	w.End()
-}
-
-// appendRest writes what usage says beyond the numbers.
-func appendRest(w *wire.Writer, u llm.Usage, tier string, extra llm.Extra) {
-	rest := extra.In(Format)
-	if details := wire.Member(rest, "output_tokens_details"); u.Reasoning > 0 || details != nil {
-		w.Name("output_tokens_details").Object()
-		w.Name("thinking_tokens").Int(u.Reasoning)
-		w.Members(details)
-		w.End()
-	}
-	if tier == "default" { // OpenAI's word
-		tier = "standard"
-	}
-	w.TextMember("service_tier", tier)
-	w.Members(rest, "output_tokens_details")
-}
-
 func (e *encoder) partStart(part llm.Part) {
 	e.open = openBlock{part: part}
 	switch p := part.(type) {
@@ -481,27 +426,4 @@ func (e *encoder) finish(f llm.Finished) {
 	w.Members(f.Extra.In(Format))
 	e.done(w)
 	e.dst = append(e.dst, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"...)
-}
-
-// appendStop writes why an answer stopped.
-func (e *encoder) appendStop(w *wire.Writer, reason llm.FinishReason, sequence string, extra llm.Extra) {
-	switch {
-	// Some providers say "stop" where a tool was called, as when one was forced.
-	case e.called && sequence == "" && (reason == llm.FinishUnknown || reason == llm.FinishStop):
-		reason = llm.FinishToolCalls
-	case reason == llm.FinishStop && e.refused: // other formats tell it by the part alone
-		reason = llm.FinishFilter
-	}
-	rest := extra.In(Format)
-	if word := wire.Member(rest, "stop_reason"); word != nil {
-		w.Name("stop_reason").Raw(word)
-	} else {
-		w.Name("stop_reason").Text(stopReason(reason, sequence))
-	}
-	if sequence != "" {
-		w.Name("stop_sequence").Text(sequence)
-	} else {
-		w.Name("stop_sequence").Null()
-	}
-	w.Members(rest, "stop_reason")
 }
