@@ -54,6 +54,14 @@ type Codec interface {
 	ErrorWriter
 }
 
+// Concealer is a codec of a format whose answers repeat what was sent, so that
+// edits of ours would show.
+type Concealer interface {
+	// Conceal puts the client's own words back into a whole answer, or into the
+	// data of an event. It gives data itself where there is nothing to conceal.
+	Conceal(data []byte, call Call) []byte
+}
+
 // ErrorWriter says errors as a dialect's clients expect them.
 type ErrorWriter interface {
 	// WriteError answers a request that failed before its first byte.

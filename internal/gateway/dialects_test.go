@@ -303,3 +303,26 @@ func TestDialectHeaders(t *testing.T) {
 	require.Empty(t, ask("openai/gpt-4o").Get("Anthropic-Beta"))
 	require.Empty(t, ask("openai/gpt-4o").Get("Anthropic-Version"))
 }
+
+// Responses repeat their instructions; a specialist's prompt is not the caller's
+// to see.
+func TestSpecialistsPromptStaysHidden(t *testing.T) {
+	f := newFamily(t, func(o *gateway.Options) {
+		o.Specialists = specialists{
+			{ID: "helper", Name: "Helper", Provider: "openai", Model: "gpt-4o", SystemPrompt: "The secret: canary-prompt."},
+			{ID: "other", Name: "Other", Provider: "anthropic", Model: "claude-sonnet-4-5", SystemPrompt: "The secret: canary-prompt."},
+		}
+	})
+	for _, model := range []string{"helper", "other"} {
+		for _, stream := range []string{"false", "true"} {
+			for instructions, want := range map[string]string{`"Be brief."`: `"instructions":"Be brief."`, "null": `"instructions":null`} {
+				a := f.post("/v1/responses", `{"model":"`+model+`","stream":`+stream+`,"instructions":`+instructions+`,"input":"say: hi"}`)
+				require.Equal(t, http.StatusOK, a.Status, a.Body)
+				require.NotContains(t, a.Body, "canary-prompt")
+				require.Contains(t, a.Body, want)
+				require.Equal(t, "hi", lastResponse(t, a).text())
+			}
+		}
+	}
+	require.Contains(t, f.openai.LastDescription().System, "canary-prompt")
+}

@@ -86,7 +86,10 @@ func (c client) formats(p *upstream.Provider, model string, stream bool) []diale
 func (c client) codec() dialect.Codec { return c.Codec }
 
 func (c client) pass(ex *exchange, a *attempt) answer {
-	same := &sameAnswer{codec: c.Codec, requestID: ex.requestID, hideUsage: a.askedUsage}
+	same := &sameAnswer{codec: c.Codec, requestID: ex.requestID, hideUsage: a.askedUsage, call: ex.call}
+	if s := ex.route.specialist; s != nil && s.SystemPrompt != "" {
+		same.conceal, _ = c.Codec.(dialect.Concealer)
+	}
 	if c.array {
 		return &arrayAnswer{answer: same}
 	}
@@ -121,12 +124,19 @@ type sameAnswer struct {
 	codec     dialect.Codec
 	requestID string
 	hideUsage bool // the usage chunk was our wish, not the caller's
+	call      dialect.Call
+	conceal   dialect.Concealer // takes a specialist's prompt out of answers; nil: it is in none
 	whole     []byte
 }
 
 func (s *sameAnswer) appendEvent(dst []byte, ev sse.Event, mark dialect.Mark) []byte {
 	if mark.UsageOnly && s.hideUsage {
 		return dst
+	}
+	if s.conceal != nil && len(ev.Data) > 0 {
+		if data := s.conceal.Conceal(ev.Data, s.call); &data[0] != &ev.Data[0] {
+			return sse.AppendEvent(dst, string(ev.Type), data)
+		}
 	}
 	return append(dst, ev.Raw...)
 }
@@ -142,6 +152,9 @@ func (s *sameAnswer) appendEnd(dst []byte, err *llm.Error) []byte {
 
 func (s *sameAnswer) read(upstream []byte) *llm.Error {
 	s.whole = upstream
+	if s.conceal != nil {
+		s.whole = s.conceal.Conceal(upstream, s.call)
+	}
 	return nil
 }
 
