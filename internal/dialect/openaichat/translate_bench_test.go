@@ -26,9 +26,9 @@ func bodies() map[string][]byte {
 	return map[string][]byte{"agent": long.Bytes(), "short turns": requestOf(1 << 20)}
 }
 
-func jsonText(text string) string {
-	quoted, _ := json.Marshal(text)
-	return string(quoted)
+func jsonText(value any) string {
+	text, _ := json.Marshal(value)
+	return string(text)
 }
 
 func BenchmarkDecodeRequest1MiB(b *testing.B) {

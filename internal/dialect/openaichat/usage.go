@@ -21,6 +21,8 @@ type counts struct {
 	prompt, completion, total int64
 
 	cached, cacheWrite               int64 // parts of prompt
+	cachedAudio, cachedImage         int64 // parts of cached
+	cacheWrite1h                     int64 // part of cacheWrite
 	audioIn, imageIn, videoIn        int64
 	reasoning                        int64 // part of completion, but see usage
 	audioOut, imageOut, videoOut     int64
@@ -78,6 +80,17 @@ func (c *counts) inputDetail(s *jsonedit.Scanner, name string) {
 		count(s, &c.cached)
 	case "cache_write_tokens", "cache_creation_tokens":
 		count(s, &c.cacheWrite)
+	case "cache_write_1h_tokens": // ours
+		count(s, &c.cacheWrite1h)
+	case "cached_tokens_details": // as in OpenAI's realtime answers
+		for detail := range s.Members {
+			switch string(detail) {
+			case "audio_tokens":
+				count(s, &c.cachedAudio)
+			case "image_tokens":
+				count(s, &c.cachedImage)
+			}
+		}
 	case "audio_tokens":
 		count(s, &c.audioIn)
 	case "image_tokens":
@@ -132,12 +145,15 @@ func (c *counts) usage() llm.Usage {
 		return n
 	}
 	var u llm.Usage
-	u.CacheRead = take(c.cached)
+	u.CachedAudio = take(min(c.cachedAudio, c.cached, c.audioIn))
+	u.CachedImage = take(min(c.cachedImage, c.cached-u.CachedAudio, c.imageIn))
+	u.CacheRead = take(c.cached - u.CachedAudio - u.CachedImage)
 	if c.cacheWrite <= left { // more than that are the tokens read, named a second time
-		u.CacheWrite5m = take(c.cacheWrite)
+		u.CacheWrite1h = take(min(c.cacheWrite1h, c.cacheWrite))
+		u.CacheWrite5m = take(c.cacheWrite - u.CacheWrite1h)
 	}
-	u.InputAudio = take(c.audioIn)
-	u.InputImage = take(c.imageIn)
+	u.InputAudio = take(c.audioIn - u.CachedAudio)
+	u.InputImage = take(c.imageIn - u.CachedImage)
 	u.InputVideo = take(c.videoIn)
 	u.Input = left
 

@@ -11,7 +11,8 @@ import (
 func counted(u llm.Usage, reported bool) bool { return reported || u != llm.Usage{} }
 
 // appendUsage writes a usage object: the provider's own where it was of this
-// format, else one with its inclusive counts.
+// format, else one with its inclusive counts. Two members are not OpenAI's: they
+// keep apart what its own do not.
 //
 // Source: https://platform.openai.com/docs/api-reference/chat/object.
 func appendUsage(w *wire.Writer, u llm.Usage, own llm.Extra) {
@@ -27,6 +28,13 @@ func appendUsage(w *wire.Writer, u llm.Usage, own llm.Extra) {
 	w.Name("cached_tokens").Int(u.Cached())
 	w.Name("audio_tokens").Int(u.InputAudio + u.CachedAudio)
 	w.IntMember("cache_write_tokens", u.CacheWrite())
+	w.IntMember("cache_write_1h_tokens", u.CacheWrite1h)
+	if u.CachedAudio+u.CachedImage > 0 {
+		w.Name("cached_tokens_details").Object()
+		w.IntMember("audio_tokens", u.CachedAudio)
+		w.IntMember("image_tokens", u.CachedImage)
+		w.End()
+	}
 	w.IntMember("image_tokens", u.InputImage+u.CachedImage)
 	w.IntMember("video_tokens", u.InputVideo)
 	w.End()
