@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,15 +80,36 @@ func behindGateway(t *testing.T, direct []target) (*gateway, []target) {
 	return g, all
 }
 
+// sdk is an official client, run against targets.
+type sdk struct {
+	name string
+	run  func(*testing.T, []target)
+	own  []fakes.Kind // the kinds that speak its dialect
+}
+
+var sdks = []sdk{
+	{"openai for JavaScript", inNode("sdk-openai.test.js"), []fakes.Kind{fakes.OpenAI, fakes.OpenAIChat}},
+	{"openai for Go", inGo(openAIWithGo), []fakes.Kind{fakes.OpenAI, fakes.OpenAIChat}},
+	{"anthropic for JavaScript", inNode("sdk-anthropic.test.js"), []fakes.Kind{fakes.Anthropic}},
+	{"anthropic for Go", inGo(anthropicWithGo), []fakes.Kind{fakes.Anthropic}},
+	{"google for JavaScript", inNode("sdk-google.test.js"), []fakes.Kind{fakes.Gemini}},
+	{"google for Go", inGo(googleWithGo), []fakes.Kind{fakes.Gemini}},
+}
+
 // TestSDKsAlone lets every official SDK talk to the fakes of its own dialect,
 // without the gateway: what the SDKs do there is what they must do behind it.
 func TestSDKsAlone(t *testing.T) {
 	t.Parallel()
 	direct := startFakes(t)
-	openAI, anthropic, gemini := direct[:2], direct[2:3], direct[3:]
-	t.Run("openai for JavaScript", func(t *testing.T) { runNode(t, "sdk-openai.test.js", openAI) })
-	t.Run("anthropic for JavaScript", func(t *testing.T) { runNode(t, "sdk-anthropic.test.js", anthropic) })
-	t.Run("google for JavaScript", func(t *testing.T) { runNode(t, "sdk-google.test.js", gemini) })
+	for _, s := range sdks {
+		var own []target
+		for _, one := range direct {
+			if slices.Contains(s.own, one.Kind) {
+				own = append(own, one)
+			}
+		}
+		t.Run(s.name, func(t *testing.T) { s.run(t, own) })
+	}
 }
 
 // TestSDKs lets every official SDK talk to every kind of provider through the
@@ -95,13 +117,27 @@ func TestSDKsAlone(t *testing.T) {
 func TestSDKs(t *testing.T) {
 	t.Parallel()
 	g, targets := behindGateway(t, startFakes(t))
-	t.Run("openai for JavaScript", func(t *testing.T) { runNode(t, "sdk-openai.test.js", targets) })
-	t.Run("anthropic for JavaScript", func(t *testing.T) { runNode(t, "sdk-anthropic.test.js", targets) })
-	t.Run("google for JavaScript", func(t *testing.T) { runNode(t, "sdk-google.test.js", targets) })
+	for _, s := range sdks {
+		t.Run(s.name, func(t *testing.T) { s.run(t, targets) })
+	}
 	g.requireQuietLog(t)
 }
 
-// runNode runs one SDK's tests in one process.
+// inGo runs an SDK's tests for each target in turn.
+func inGo(run func(*testing.T, target)) func(*testing.T, []target) {
+	return func(t *testing.T, targets []target) {
+		t.Helper()
+		for _, one := range targets {
+			t.Run(one.Name, func(t *testing.T) { run(t, one) })
+		}
+	}
+}
+
+// inNode runs an SDK's tests for all targets in one process.
+func inNode(file string) func(*testing.T, []target) {
+	return func(t *testing.T, targets []target) { t.Helper(); runNode(t, file, targets) }
+}
+
 func runNode(t *testing.T, file string, targets []target) {
 	t.Helper()
 	node, err := exec.LookPath("node")
