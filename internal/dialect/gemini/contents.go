@@ -56,35 +56,56 @@ func (d *requestDecoder) message(index int32, c *content) error {
 // become one again, and so do those of thoughts with another provider's state,
 // which came behind the last of them.
 func (d *requestDecoder) put(m *llm.Message, p llm.Part) {
-	n := len(m.Parts)
 	switch p := p.(type) {
 	case *llm.Text:
-		if n == 0 || p.Pos.Message == m.Pos.Message {
-			break
-		}
-		before, ok := m.Parts[n-1].(*llm.Text)
-		if ok && before.Opaque == nil && len(before.Extra.JSON) == 0 && len(p.Extra.JSON) == 0 {
-			before.Text += p.Text
-			before.Opaque = p.Opaque
-			return
-		}
-		if p.Text == "" && p.Opaque == nil {
+		if len(m.Parts) > 0 && p.Pos.Message != m.Pos.Message && d.join(m.Parts[len(m.Parts)-1], p) {
 			return
 		}
 	case *llm.Thinking:
 		if o := p.Opaque; o == nil || o.Format == dialect.Gemini || p.Redacted {
 			break
 		}
-		for ; n > 0; n-- {
-			before, ok := m.Parts[n-1].(*llm.Thinking)
-			if !ok || before.Opaque != nil || len(before.Extra.JSON) > 0 {
-				break
-			}
-			p.Text = before.Text + p.Text
+		from := len(m.Parts)
+		for from > 0 && isBareThought(m.Parts[from-1]) {
+			from--
 		}
-		m.Parts = m.Parts[:n]
+		var whole strings.Builder
+		for _, before := range m.Parts[from:] {
+			whole.WriteString(before.(*llm.Thinking).Text)
+		}
+		whole.WriteString(p.Text)
+		p.Text, m.Parts = whole.String(), m.Parts[:from]
 	}
 	m.Parts = append(m.Parts, p)
+}
+
+func isBareThought(p llm.Part) bool {
+	t, ok := p.(*llm.Thinking)
+	return ok && t.Opaque == nil && len(t.Extra.JSON) == 0
+}
+
+// join adds a text to the one before it, if that has not ended with a state. The
+// pieces may be many, so the whole is made of them by flush.
+func (d *requestDecoder) join(last llm.Part, p *llm.Text) bool {
+	before, ok := last.(*llm.Text)
+	switch {
+	case ok && before.Opaque == nil && len(before.Extra.JSON) == 0 && len(p.Extra.JSON) == 0:
+	default:
+		return p.Text == "" && p.Opaque == nil && len(p.Extra.JSON) == 0 // it says nothing
+	}
+	if d.joining != before {
+		d.flush()
+		d.joining, d.joined = before, append(d.joined[:0], before.Text...)
+	}
+	d.joined = append(d.joined, p.Text...)
+	before.Opaque = p.Opaque
+	return true
+}
+
+func (d *requestDecoder) flush() {
+	if d.joining != nil {
+		d.joining.Text, d.joining = string(d.joined), nil
+	}
 }
 
 func (d *requestDecoder) part(pos llm.Pos, p *part) (llm.Part, error) {
@@ -146,7 +167,7 @@ func (d *requestDecoder) functionCall(common llm.Common, f *functionCall, sealed
 	if call.ID == "" {
 		call.ID = fmt.Sprintf("%s%d_%d", madeID, common.Pos.Message, common.Pos.Part)
 	}
-	d.calls = append(d.calls, openCall{id: call.ID, name: call.Name})
+	d.open(&openCall{id: call.ID, name: call.Name})
 	return call, nil
 }
 
@@ -203,19 +224,30 @@ func (d *requestDecoder) functionResponse(common llm.Common, f *functionResponse
 	return result, nil
 }
 
-func (d *requestDecoder) find(id, name string) *openCall {
-	var named *openCall
-	for i := len(d.calls) - 1; i >= 0; i-- {
-		c := &d.calls[i]
-		if id != "" && c.id == id {
-			return c
-		}
-		// The first of this name that has no answer yet, else the last.
-		if c.name == name && (named == nil || !c.answered) {
-			named = c
-		}
+// open notes a call that a response may be for.
+func (d *requestDecoder) open(c *openCall) {
+	if d.byID == nil {
+		d.byID, d.byName = make(map[string]*openCall), make(map[string][]*openCall)
 	}
-	return named
+	d.byID[c.id] = c
+	d.byName[c.name] = append(d.byName[c.name], c)
+}
+
+// find gives the call of an id, else the first of a name that has no answer yet,
+// else the last.
+func (d *requestDecoder) find(id, name string) *openCall {
+	if c := d.byID[id]; c != nil && id != "" {
+		return c
+	}
+	named := d.byName[name]
+	for len(named) > 1 && named[0].answered {
+		named = named[1:]
+	}
+	if len(named) == 0 {
+		return nil
+	}
+	d.byName[name] = named
+	return named[0]
 }
 
 // text is the response as text. {"output": "…"} and {"error": "…"} are how

@@ -59,6 +59,7 @@ func decodeRequest(body *wire.Reader, o dialect.DecodeOptions) (*llm.Request, er
 			return nil, err
 		}
 	}
+	d.flush()
 	if err := d.tools(in.Tools); err != nil {
 		return nil, err
 	}
@@ -75,8 +76,12 @@ type requestDecoder struct {
 	seal    dialect.Sealer
 	extra   object // of the request
 	wire    object
-	calls   []openCall
+	byID    map[string]*openCall
+	byName  map[string][]*openCall
 	scratch []byte
+	// joining is a text that others are added to, and joined what it becomes.
+	joining *llm.Text
+	joined  []byte
 }
 
 // openCall is a call that a response may be for.

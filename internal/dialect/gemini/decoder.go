@@ -116,6 +116,9 @@ func (d *decoder) chunk(data []byte, members []member, candidates []candidateVie
 	}
 }
 
+// maxMembers is more than any answer or candidate has.
+const maxMembers = 256
+
 // setMember keeps the last value of a name.
 func setMember(members []member, m member) []member {
 	for i := range members {
@@ -125,6 +128,9 @@ func setMember(members []member, m member) []member {
 			}
 			return members
 		}
+	}
+	if len(members) == maxMembers {
+		return members
 	}
 	return append(members, member{bytes.Clone(m.name), bytes.Clone(m.value)})
 }

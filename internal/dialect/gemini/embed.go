@@ -3,6 +3,7 @@ package gemini
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -266,16 +267,32 @@ func (c Embed) EncodeEmbed(r *llm.EmbedRequest, u *dialect.Unsaid) ([]byte, erro
 		out.Model = model
 		return json.Marshal(out, writing)
 	}
-	var batch embedBatch
-	batch.Extra = extra
+	own, rest := byRequest(extra, len(r.Inputs))
+	batch := embedBatch{Extra: rest}
 	for i := range r.Inputs {
-		var own jsontext.Value
-		own, batch.Extra = splitExtra(batch.Extra, "requests["+strconv.Itoa(i)+"].")
-		out := newEmbedRequest(r, i, own)
+		out := newEmbedRequest(r, i, jsontext.Value(own[i]))
 		out.Model = model
 		batch.Requests = append(batch.Requests, out)
 	}
 	return json.Marshal(batch, writing)
+}
+
+// byRequest sorts members by the request that their name's path is in.
+func byRequest(members []byte, n int) (own []object, rest jsontext.Value) {
+	own = make([]object, n)
+	var others object
+	s := jsonedit.NewScanner(members)
+	for name := range s.Members {
+		value := s.Skip()
+		number, member, ok := strings.Cut(strings.TrimPrefix(string(name), "requests["), "].")
+		i, err := strconv.Atoi(number)
+		if ok && err == nil && 0 <= i && i < n {
+			own[i].add(member, value)
+		} else {
+			others.add(string(name), value)
+		}
+	}
+	return own, jsontext.Value(others)
 }
 
 func newEmbedRequest(r *llm.EmbedRequest, i int, extra jsontext.Value) embedRequest {

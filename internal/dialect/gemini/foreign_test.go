@@ -2,6 +2,7 @@ package gemini_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -254,4 +255,44 @@ func TestSchemas(t *testing.T) {
 	u := &dialect.Unsaid{Target: dialect.OpenAIChat}
 	require.NoError(t, u.Extra(r.Tools[0].Extra, "tools[0]"), "the mark of where the schema was asks for nothing")
 	require.NoError(t, u.Extra(r.Output.Extra, "x"))
+}
+
+// Clients may leave ids out; responses then belong to the calls of their name in
+// the calls' order.
+func TestCallsWithoutIDs(t *testing.T) {
+	r, err := gemini.Generate{}.DecodeRequest([]byte(`{"contents":[{"parts":[{"text":"x"}]},
+		{"role":"model","parts":[{"functionCall":{"name":"f"}},{"functionCall":{"name":"g","id":"own"}},{"functionCall":{"name":"f"}}]},
+		{"role":"function","parts":[{"functionResponse":{"name":"f"}},{"functionResponse":{"name":"f"}},{"functionResponse":{"name":"g","id":"own"}},{"functionResponse":{"name":"f"}}]}]}`),
+		dialect.DecodeOptions{Seal: dialect.NoSeal{}})
+	require.NoError(t, err)
+	var calls, results []string
+	for _, p := range r.Messages[1].Parts {
+		calls = append(calls, p.(*llm.ToolCall).ID)
+	}
+	for _, p := range r.Messages[2].Parts {
+		results = append(results, p.(*llm.ToolResult).CallID)
+	}
+	require.Equal(t, llm.RoleTool, r.Messages[2].Role)
+	require.Equal(t, []string{calls[0], calls[2], "own", calls[2]}, results)
+	require.NotEqual(t, calls[0], calls[2])
+}
+
+// A chat of Google's SDKs sends a streamed answer back as one content a chunk;
+// it is one message, whose text is one, however many there are.
+func TestChunksAsContents(t *testing.T) {
+	const n = 50_000
+	body := `{"contents":[{"parts":[{"text":"x"}]}` + strings.Repeat(`,{"role":"model","parts":[{"text":"ab"}]}`, n) +
+		`,{"role":"model","parts":[{"functionCall":{"name":"f"}}]},{"role":"model","parts":[{"text":""}]}]}`
+	r, err := gemini.Generate{}.DecodeRequest([]byte(body), dialect.DecodeOptions{Seal: dialect.NoSeal{}})
+	require.NoError(t, err)
+	require.Len(t, r.Messages, 2)
+	require.Len(t, r.Messages[1].Parts, 2)
+	require.Equal(t, strings.Repeat("ab", n), r.Messages[1].Parts[0].(*llm.Text).Text)
+}
+
+// Instructions alone are asked, since the format refuses a request of nothing
+// else.
+func TestInstructionsAlone(t *testing.T) {
+	require.JSONEq(t, `{"contents":[{"role":"user","parts":[{"text":"Say hi."}]}]}`,
+		encoded(t, "gemini-3-pro", &llm.Request{Messages: []llm.Message{llm.TextMessage(llm.RoleSystem, "Say hi.")}}))
 }

@@ -55,6 +55,7 @@ func (e *requestEncoder) messages() error {
 	}
 	if !e.own {
 		e.inOrder()
+		e.instructionsAlone()
 	}
 	if e.gen3 {
 		e.signCalls()
@@ -92,6 +93,14 @@ func (e *requestEncoder) add(m *llm.Message, parts []part) {
 // leave notes a member of a part that no model sees.
 func (e *requestEncoder) leave(pos llm.Pos, member string) {
 	e.u.Leave(dialect.Field(e.u.At(pos) + "." + member))
+}
+
+// instructionsAlone asks them, where there is nothing else: the format refuses a
+// request without contents.
+func (e *requestEncoder) instructionsAlone() {
+	if s := e.out.SystemInstruction; s != nil && len(e.out.Contents) == 0 {
+		e.out.Contents, e.out.SystemInstruction = list[content]{{Role: roleUser, Parts: s.Parts}}, nil
+	}
 }
 
 // inOrder puts the results of calls made at once in the calls' order, since they
@@ -230,6 +239,13 @@ func (e *requestEncoder) result(r *llm.ToolResult) (out part, ok bool, err error
 	e.order[f] = e.calls[r.CallID].number
 	text, texts := "", 0
 	for _, p := range r.Parts {
+		base := p.Base()
+		if err := e.u.PartExtra(base.Extra, base.Pos); err != nil {
+			return out, false, err
+		}
+		if base.Cache != nil {
+			e.u.Leave(dialect.FieldCache)
+		}
 		switch p := p.(type) {
 		case *llm.Text:
 			text += p.Text

@@ -229,7 +229,7 @@ func (m *meter) candidate(s *jsonedit.Scanner) {
 			}
 		}
 	}
-	bit := uint64(1) << min(c.index, 63)
+	bit := uint64(1) << c.index
 	m.begun |= bit
 	if c.called {
 		m.calls |= bit
@@ -243,7 +243,7 @@ func (m *meter) candidate(s *jsonedit.Scanner) {
 }
 
 // maxIndex is more candidates than any call asks for.
-const maxIndex = 1 << 16
+const maxIndex = 63
 
 func (m *meter) content(s *jsonedit.Scanner, c *candidateView) {
 	for name := range s.Members {
