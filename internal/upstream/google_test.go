@@ -127,12 +127,11 @@ type source struct {
 	lives time.Duration
 	takes time.Duration
 	err   error
-	asked int
+	asked atomic.Int64
 }
 
 func (s *source) fetch(ctx context.Context) (*oauth2.Token, error) {
-	s.asked++
-	number := s.asked
+	number := s.asked.Add(1)
 	select {
 	case <-time.After(s.takes):
 	case <-ctx.Done():
@@ -161,12 +160,12 @@ func TestTokensAreRefreshedAhead(t *testing.T) {
 		time.Sleep(54 * time.Minute)
 		get("token-1", 0)
 		synctest.Wait()
-		require.Equal(t, 1, s.asked)
+		require.EqualValues(t, 1, s.asked.Load())
 		time.Sleep(2 * time.Minute)
 		get("token-1", 0) // the next one is under way
 		get("token-1", 0)
 		time.Sleep(3 * time.Second)
-		require.Equal(t, 2, s.asked)
+		require.EqualValues(t, 2, s.asked.Load())
 		get("token-2", 0)
 		time.Sleep(2 * time.Hour)
 		get("token-3", 2*time.Second)
@@ -181,6 +180,7 @@ func TestTokensWhileTheSourceFails(t *testing.T) {
 		tokens := &tokens{fetch: s.fetch}
 		_, err := tokens.get(t.Context())
 		require.NoError(t, err)
+		synctest.Wait()
 		s.err = errors.New("down")
 		time.Sleep(56 * time.Minute)
 		for range 10 {
@@ -189,13 +189,14 @@ func TestTokensWhileTheSourceFails(t *testing.T) {
 			require.Equal(t, "token-1", token)
 			synctest.Wait()
 		}
-		require.Equal(t, 2, s.asked)
+		require.EqualValues(t, 2, s.asked.Load())
 		time.Sleep(5 * time.Minute)
 		for range 10 {
 			_, err := tokens.get(t.Context())
 			require.EqualError(t, err, "sign in to Google: down")
 		}
-		require.Equal(t, 3, s.asked)
+		require.EqualValues(t, 3, s.asked.Load())
+		synctest.Wait()
 		s.err = nil
 		time.Sleep(retryAfter)
 		token, err := tokens.get(t.Context())
@@ -218,7 +219,7 @@ func TestTokensOutliveACaller(t *testing.T) {
 		token, err := tokens.get(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "token-1", token)
-		require.Equal(t, 1, s.asked)
+		require.EqualValues(t, 1, s.asked.Load())
 	})
 	synctest.Test(t, func(t *testing.T) {
 		tokens := &tokens{fetch: (&source{lives: time.Hour, takes: time.Hour}).fetch}
