@@ -66,7 +66,9 @@ func (d *request) said(o *object, parts []llm.Part) {
 func markItem(first *llm.Common, o *object) {
 	var w wire.Writer
 	w.Object().Members(first.Wire.JSON)
-	o.get("type")
+	for _, name := range [...]string{"type", "role", "content"} {
+		o.get(name)
+	}
 	w.Name("item").Object().Members(o.take(state...))
 	w.Members(o.rest())
 	w.End()

@@ -26,6 +26,7 @@ type Encoder struct {
 	repeat  []byte // members of the response object that do not change
 	native  bool   // they are the upstream's own
 	number  int64  // of the next event
+	from    int    // where the data of the event at hand begin
 
 	output   wire.Writer // the items that are done, without the brackets
 	index    int64       // of the item under way
@@ -137,12 +138,19 @@ func (e *Encoder) begin(typ string) {
 	e.Bytes = append(e.Bytes, "event: "...)
 	e.Bytes = append(e.Bytes, typ...)
 	e.Bytes = append(e.Bytes, "\ndata: "...)
+	e.from = len(e.Bytes)
 	e.Object().Name("type").Text(typ).Name("sequence_number").Int(e.number)
 	e.number++
 }
 
 func (e *Encoder) end() {
 	e.End()
+	// JSON of a provider's that is taken over may have line ends between values.
+	for i, c := range e.Bytes[min(e.from, len(e.Bytes)):] {
+		if c == '\n' || c == '\r' {
+			e.Bytes[e.from+i] = ' '
+		}
+	}
 	e.Bytes = append(e.Bytes, "\n\n"...)
 }
 

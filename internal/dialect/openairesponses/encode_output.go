@@ -100,6 +100,7 @@ func (e *Encoder) text(text string) {
 		e.startThought(t)
 	}
 	it.text = append(it.text, text...)
+	e.from = len(e.Bytes) + len(it.before)
 	e.Bytes = appendInt(append(e.Bytes, it.before...), e.number)
 	e.number++
 	e.Bytes = wire.AppendQuote(append(e.Bytes, it.between...), text)
