@@ -188,7 +188,9 @@ func responsesWithGo(t *testing.T, one target, client openai.Client) {
 		}
 		for _, item := range answer.Output {
 			if call, ok := item.AsAny().(responses.ResponseFunctionToolCall); ok {
-				input = append(input, responses.ResponseInputItemParamOfFunctionCallOutput(call.CallID, runTool(t, call.Name, call.Arguments)))
+				output := responses.ResponseInputItemParamOfFunctionCallOutput(runTool(t, call.Name, call.Arguments))
+				output.OfFunctionCallOutput.CallID = param.NewOpt(call.CallID)
+				input = append(input, output)
 			}
 		}
 	}
