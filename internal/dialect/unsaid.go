@@ -126,8 +126,12 @@ func (u *Unsaid) PartExtra(e llm.Extra, pos llm.Pos) error {
 // [llm.Request].
 func (u *Unsaid) Leave(f Field) { u.note(u.Name(f)) }
 
+// maxDropped bounds the list, so that a hostile body costs no more than its
+// length.
+const maxDropped = 100
+
 func (u *Unsaid) note(path string) {
-	if !slices.Contains(u.Dropped, path) {
+	if len(u.Dropped) < maxDropped && !slices.Contains(u.Dropped, path) {
 		u.Dropped = append(u.Dropped, path)
 	}
 }
@@ -153,11 +157,20 @@ func (u *Unsaid) At(pos llm.Pos) string {
 	return fmt.Sprintf("messages[%d].content[%d]", pos.Message, pos.Part)
 }
 
-// asksNothing says that a value is what not sending it would mean.
+// asksNothing says that a value is what not sending it would mean: so is an object
+// none of whose members asks for anything.
 func asksNothing(value []byte) bool {
 	switch string(value) {
-	case "null", "false", "[]", "{}", `""`:
+	case "null", "false", "[]", `""`:
 		return true
 	}
-	return false
+	if len(value) == 0 || value[0] != '{' {
+		return false
+	}
+	nothing := true
+	s := jsonedit.NewScanner(value)
+	for range s.Members {
+		nothing = asksNothing(s.Skip()) && nothing
+	}
+	return nothing
 }

@@ -34,11 +34,12 @@ type block struct {
 	part      int // its part's number; valid if kind is not nativeBlock
 	kind      blockKind
 	signature []byte
-	input     []byte // of a tool call, as the start has it; used where no delta comes
-	fed       bool   // a delta came
-	native    []byte // a nativeBlock as far as it is known
-	arguments []byte // a nativeBlock's input
-	additions map[string][]byte
+	input     []byte            // of a tool call, as the start has it; used where no delta comes
+	fed       bool              // a delta came
+	native    []byte            // a nativeBlock as far as it is known
+	arguments []byte            // a nativeBlock's input
+	texts     map[string][]byte // a nativeBlock's, that came in pieces
+	members   map[string][]byte // a nativeBlock's, that came whole
 }
 
 type blockKind byte
@@ -154,9 +155,12 @@ func (d *decoder) start(message []byte) {
 	d.emit(llm.Started{ID: head.id, Model: d.reading.Model, Usage: d.reading.Usage, Extra: head.rest.Extra(Format)})
 }
 
+// maxRest bounds what is kept of a stream's unknown members, in bytes.
+const maxRest = 16 << 10
+
 // addUsage keeps what a usage object says beyond llm.Usage.
 func (d *decoder) addUsage(usage []byte) {
-	if rest := usageRest(usage); rest != nil {
+	if rest := usageRest(usage); rest != nil && len(rest)+len(d.usage) <= maxRest {
 		d.usage = merge(d.usage, rest)
 	}
 }
@@ -212,10 +216,17 @@ func merge(under, over []byte) []byte {
 	return rest.JSON()
 }
 
+// maxOpen bounds how many blocks are open at once, many more than any answer
+// has.
+const maxOpen = 64
+
 // blockStart implements sink.
 func (d *decoder) blockStart(index int64, raw []byte) {
 	if d.find(index) != nil {
 		d.blockStop(index)
+	}
+	if len(d.blocks) == maxOpen {
+		d.blockStop(d.blocks[0].index)
 	}
 	b := block{index: index}
 	part, known := readBlock(raw, d.model)
@@ -354,7 +365,7 @@ func (d *decoder) blockStop(index int64) {
 // messageDelta implements sink.
 func (d *decoder) messageDelta(e event) {
 	d.addUsage(e.usage)
-	if rest := e.rest.JSON(); rest != nil {
+	if rest := e.rest.JSON(); rest != nil && len(rest)+len(d.extra.JSON) <= maxRest {
 		d.extra = extra(merge(d.extra.JSON, rest))
 	}
 	var rest wire.Rest

@@ -11,18 +11,21 @@ import (
 // anew, so that a conversation has the same id several times; a result then
 // belongs to the last call before it.
 type callIDs struct {
-	sent map[string]string // the client's id → what was sent for it last
-	used map[string]bool
+	sent  map[string]string // the client's id → what was sent for it last
+	times map[string]int    // how often the client's id came
+	used  map[string]bool   // ids sent
 }
 
 // call is the id to send for a call.
 func (c *callIDs) call(id string) string {
-	fit := fitID(id)
-	for n := 2; c.used[fit]; n++ {
-		fit = hashID(id + " " + strconv.Itoa(n))
-	}
 	if c.sent == nil {
-		c.sent, c.used = map[string]string{}, map[string]bool{}
+		c.sent, c.times, c.used = map[string]string{}, map[string]int{}, map[string]bool{}
+	}
+	c.times[id]++
+	fit := fitID(id)
+	for c.used[fit] {
+		fit = hashID(id + " " + strconv.Itoa(c.times[id]))
+		c.times[id]++
 	}
 	c.sent[id], c.used[fit] = fit, true
 	return fit

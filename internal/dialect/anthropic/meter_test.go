@@ -153,7 +153,7 @@ func TestNativeBlocks(t *testing.T) {
 		"no input":     {`{"type":"server_tool_use","id":"s","input":{"b":2}}`, ``, `{"type":"server_tool_use","id":"s","input":{"b":2}}`},
 		"broken input": {`{"type":"server_tool_use","id":"s","input":{}}`, delta(`{"type":"input_json_delta","partial_json":"{\"a"}`), `{"type":"server_tool_use","id":"s","input":"{\"a"}`},
 		"compaction":   {`{"type":"compaction","content":""}`, delta(`{"type":"compaction_delta","content":"sum","encrypted_content":"e"}`), `{"type":"compaction","content":"sum","encrypted_content":"e"}`},
-		"text":         {`{"type":"new","text":""}`, delta(`{"type":"text_delta","text":"a"}`) + "|" + delta(`{"type":"text_delta","text":"b\""}`) + "|" + delta(`{"type":"text_delta","text":"c"}`), `{"type":"new","text":"ab\"c"}`},
+		"text":         {`{"type":"new","text":"-"}`, delta(`{"type":"text_delta","text":"a"}`) + "|" + delta(`{"type":"text_delta","text":"b\""}`) + "|" + delta(`{"type":"text_delta","text":"c"}`), `{"type":"new","text":"-ab\"c"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := []string{messageStart, `{"type":"content_block_start","index":0,"content_block":` + test.start + `}`}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/jsonedit"
 )
 
@@ -15,15 +16,12 @@ func (b *block) addNative(e delta) {
 		b.arguments = jsonedit.AppendText(b.arguments, e.text)
 		return
 	}
-	if b.additions == nil {
-		b.additions = map[string][]byte{}
-	}
 	if e.raw == nil { // an ordinary delta: what is known of it is its text
 		name := "text"
 		if e.kind == thinkingDelta {
 			name = "thinking"
 		}
-		b.addMember(name, e.text)
+		b.addText(name, e.text)
 		return
 	}
 	s := jsonedit.NewScanner(e.raw)
@@ -31,16 +29,32 @@ func (b *block) addNative(e delta) {
 		switch string(name) {
 		case "type":
 		case "text", "thinking", "signature":
-			b.addMember(string(name), s.Skip())
+			b.addText(string(name), s.Skip())
 		default:
-			b.additions[string(name)] = bytes.Clone(s.Skip())
+			if b.members == nil {
+				b.members = map[string][]byte{}
+			}
+			b.members[string(name)] = bytes.Clone(s.Skip())
 		}
 	}
 }
 
-func (b *block) addMember(name string, quoted []byte) {
-	text := jsonedit.AppendText(nil, b.additions[name])
-	b.additions[name] = jsonedit.AppendQuote(nil, jsonedit.AppendText(text, quoted))
+func (b *block) addText(name string, quoted []byte) {
+	if b.texts == nil {
+		b.texts = map[string][]byte{}
+	}
+	if _, begun := b.texts[name]; !begun {
+		b.texts[name] = jsonedit.AppendText(nil, text(wire.Member(b.native, name)))
+	}
+	b.texts[name] = jsonedit.AppendText(b.texts[name], text(quoted))
+}
+
+// text is a JSON value if it is a string, else nil.
+func text(value []byte) []byte {
+	if len(value) == 0 || value[0] != '"' {
+		return nil
+	}
+	return value
 }
 
 // whole is a nativeBlock with all that was added.
@@ -50,15 +64,19 @@ func (b *block) whole() []byte {
 		return nil
 	}
 	e := o.Edit()
-	if input := b.arguments; len(input) > 0 {
+	if len(b.arguments) > 0 {
+		input := b.arguments
 		if value := jsonedit.NewScanner(input); value.Skip() == nil || value.End() != nil {
 			input = jsonedit.AppendQuote(nil, input) // broken JSON, as the model wrote it
 		}
 		e.Set("input", string(input))
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.additions)) {
-		if name != "input" || len(b.arguments) == 0 {
-			e.Set(name, string(b.additions[name]))
+	for _, name := range slices.Sorted(maps.Keys(b.texts)) {
+		e.SetText(name, string(b.texts[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.members)) {
+		if b.texts[name] == nil && (name != "input" || len(b.arguments) == 0) {
+			e.Set(name, string(b.members[name]))
 		}
 	}
 	return e.Bytes()
