@@ -43,7 +43,9 @@ func (c *content) size() int {
 			n += len(p.FunctionCall.Args)
 		}
 		if p.FunctionResponse != nil {
-			n += len(p.FunctionResponse.Response)
+			if r := p.FunctionResponse.result; r != nil {
+				n += len(r.text)
+			}
 			for j := range p.FunctionResponse.Parts {
 				if b := p.FunctionResponse.Parts[j].InlineData; b != nil {
 					n += len(b.Data)
@@ -107,6 +109,10 @@ func (f *functionResponse) append(w *wire.Writer) {
 	w.TextMember("id", f.ID)
 	w.TextMember("name", f.Name)
 	w.RawMember("response", f.Response)
+	if f.result != nil {
+		w.Name("response")
+		w.Bytes = f.result.append(w.Bytes)
+	}
 	if len(f.Parts) > 0 {
 		w.Name("parts").Array()
 		for i := range f.Parts {

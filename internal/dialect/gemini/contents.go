@@ -3,7 +3,6 @@ package gemini
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -268,21 +267,20 @@ func (f *functionResponse) text(scratch *[]byte) (text *llm.Text, isError bool) 
 	return &llm.Text{Text: string(f.Response)}, isError
 }
 
-// appendResult reverses functionResponse.text.
-func appendResult(dst []byte, text string, isError bool) []byte {
-	dst = slices.Grow(dst, len(text)+len(text)/8+32)
-	if isObject(text) {
-		failure := onlyMember([]byte(text), "error")
-		if !isError || failure != nil && failure[0] != '"' {
-			return append(dst, text...)
+// append reverses functionResponse.text.
+func (r *result) append(dst []byte) []byte {
+	if isObject(r.text) {
+		failure := onlyMember([]byte(r.text), "error")
+		if !r.isError || failure != nil && failure[0] != '"' {
+			return append(dst, r.text...)
 		}
 	}
 	member := `{"output":`
-	if isError {
+	if r.isError {
 		member = `{"error":`
 	}
 	dst = append(dst, member...)
-	return append(wire.AppendQuote(dst, text), '}')
+	return append(wire.AppendQuote(dst, r.text), '}')
 }
 
 func isObject(text string) bool {

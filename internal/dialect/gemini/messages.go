@@ -271,7 +271,7 @@ func (e *requestEncoder) result(r *llm.ToolResult) (out part, ok bool, err error
 		}
 	}
 	if texts > 0 || r.IsError || !e.own { // Google requires one
-		f.Response = appendResult(nil, text, r.IsError)
+		f.result = &result{text, r.IsError}
 	}
 	f.Extra, out.Extra = splitExtra(membersOf(r.Extra), "functionResponse.")
 	out.FunctionResponse = f

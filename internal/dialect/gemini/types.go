@@ -121,6 +121,13 @@ type functionResponse struct {
 	Parts    list[responsePart] `json:"parts,omitempty"`
 	Extra    jsontext.Value     `json:",embed"`
 	only     member             // the only one of Response, if it has but one
+	result   *result            // written as Response in its place
+}
+
+// result is what a response is made of.
+type result struct {
+	text    string
+	isError bool
 }
 
 type responsePart struct {
