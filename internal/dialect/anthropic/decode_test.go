@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -227,4 +228,32 @@ func requireComesBack(t *testing.T, body string) {
 	require.NoError(t, err)
 	require.Equal(t, request(t, []byte(body)), request(t, again))
 	require.Empty(t, o.Unsaid.Dropped)
+}
+
+// A hostile body costs no more than its length.
+func TestHostileBodies(t *testing.T) {
+	many := func(n int, piece string) string { return strings.TrimSuffix(strings.Repeat(piece+",", n), ",") }
+	call := `{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"a","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"x"}]}`
+	names := make([]string, 50_000)
+	for i := range names {
+		names[i] = fmt.Sprintf(`"m%d":%d`, i, i)
+	}
+	for name, members := range map[string]string{
+		"the same call":   `"messages":[` + many(20_000, call) + `]`,
+		"blocks":          `"messages":[{"role":"user","content":[` + many(100_000, `{"text":"x","type":"text"}`) + `]}]`,
+		"late types":      `"messages":[{"content":[` + many(50_000, `{"content":[{"text":"x","type":"text"}],"tool_use_id":"1","type":"tool_result"}`) + `],"role":"user"}]`,
+		"unknown members": strings.Join(names, ",") + `,"messages":[` + hello + `]`,
+		"breakpoints":     `"messages":[{"role":"user","content":[` + many(100_000, `{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}`) + `]}]`,
+		"one text":        `"messages":[{"role":"user","content":"` + strings.Repeat(`\u00e9`, 5<<20) + `"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			r, _ := decode(t, `{"model":"m","max_tokens":5,`+members+`}`)
+			if r != nil {
+				_, _, failed := fromElsewhere(t, r, true)
+				require.Nil(t, failed)
+			}
+			require.Less(t, time.Since(began), 20*time.Second) // some 100 ms where nothing else runs
+		})
+	}
 }
