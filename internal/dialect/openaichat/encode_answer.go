@@ -218,7 +218,7 @@ func (e *encoder) answerCalls(w *wire.Writer, state *choiceState, calls []*llm.T
 	w.Name("tool_calls").Array()
 	for _, call := range calls {
 		w.Object().Name("id").Text(e.sealedID(state, call))
-		appendCall(w, call)
+		appendCall(w, call, true)
 		w.End()
 	}
 	w.EndArray()

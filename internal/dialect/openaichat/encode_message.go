@@ -90,7 +90,7 @@ func (e *requestEncoder) assistant(m *llm.Message, parts []llm.Part) {
 				calls = append(calls, p)
 			}
 		case *llm.Thinking:
-			if place, own := placeOf(p.Opaque); own && place.in(inContent) {
+			if place, own := placeOf(p.Opaque); own && place.in(inContent) && !e.o.StrictChat {
 				content = append(content, p)
 			}
 		case *llm.Refusal:
@@ -113,7 +113,9 @@ func (e *requestEncoder) assistant(m *llm.Message, parts []llm.Part) {
 	if refusal != nil {
 		e.Name("refusal").Text(refusal.Text)
 	}
-	appendThoughts(&e.Writer, parts)
+	if !e.o.StrictChat { // OpenAI takes no thinking here
+		appendThoughts(&e.Writer, parts)
+	}
 	e.annotations(content)
 	e.toolCalls(calls)
 	if function != nil {
@@ -160,15 +162,16 @@ func (e *requestEncoder) toolCalls(calls []llm.Part) {
 		call := p.(*llm.ToolCall)
 		e.note(e.unsaid.PartExtra(call.Extra, call.Pos))
 		e.Object().Name("id").Text(wire.FitID(call.ID, maxCallID))
-		appendCall(&e.Writer, call)
+		appendCall(&e.Writer, call, !e.o.StrictChat)
 		e.cache(call.Cache, llm.Extra{})
 		e.End()
 	}
 	e.EndArray()
 }
 
-// appendCall writes what a tool call is, behind its id.
-func appendCall(w *wire.Writer, call *llm.ToolCall) {
+// appendCall writes what a tool call is, behind its id, and its state if that is
+// of this format.
+func appendCall(w *wire.Writer, call *llm.ToolCall, state bool) {
 	extra := call.Extra.In(dialect.OpenAIChat)
 	kind, input := "function", "arguments"
 	if call.Custom {
@@ -181,7 +184,7 @@ func appendCall(w *wire.Writer, call *llm.ToolCall) {
 	w.Members(wire.Member(extra, kind))
 	w.End()
 	w.Members(extra, kind)
-	if o := call.Opaque; o != nil && o.Format == dialect.OpenAIChat {
+	if o := call.Opaque; state && o != nil && o.Format == dialect.OpenAIChat {
 		w.RawMember("extra_content", []byte(o.Value)) // Gemini's compatible endpoint
 	}
 }

@@ -358,7 +358,7 @@ func (e *encoder) callStart(dst []byte, p *partState, call *llm.ToolCall) []byte
 		}
 		w.Name("tool_calls").Array().Object().Name("index").Int(int64(p.call))
 		w.Name("id").Text(e.sealedID(p.choice, call))
-		appendCall(w, call)
+		appendCall(w, call, true)
 		w.End()
 		w.EndArray()
 	}, nil, "")

@@ -68,13 +68,24 @@ func TestRequestFeatures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body := `{"model":"m",` + members + `}`
 			o := encodeOptions()
-			o.StrictChat = true
+			o.StrictChat = !strings.Contains("thinking details mistral signature", name) // which OpenAI does not know
 			got, err := openaichat.Chat.EncodeRequest(decode(t, body), o)
 			require.NoError(t, err)
 			require.Empty(t, o.Unsaid.Dropped)
 			require.Equal(t, sameRequest(object(t, []byte(body))), sameRequest(object(t, got)))
 		})
 	}
+}
+
+// OpenAI gets no thinking and no state of others back: it refuses what it does not
+// know.
+func TestStrictUpstreamGetsNoThinking(t *testing.T) {
+	r := decode(t, `{"model":"m","messages":[{"role":"assistant","content":[{"type":"thinking","thinking":[{"type":"text","text":"t"}]},{"type":"text","text":"a"}],"reasoning_content":"t","reasoning_details":[{"type":"reasoning.encrypted","data":"d"}],"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"s"}}}]}]}`)
+	o := encodeOptions()
+	o.StrictChat = true
+	got, err := openaichat.Chat.EncodeRequest(r, o)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"model":"m","messages":[{"role":"assistant","content":"a","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}]}`, string(got))
 }
 
 func TestCacheMarks(t *testing.T) {
