@@ -45,7 +45,9 @@ func (Codec) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, 
 // settings reads all but the conversation and the tools.
 func (d *request) settings(top *object) {
 	r := d.r
-	r.Model = top.required("model")
+	if r.Model = top.text("model"); r.Model == "" {
+		top.missing("model")
+	}
 	if stream := top.flag("stream"); stream != nil {
 		if r.Stream = *stream; !r.Stream {
 			d.wire = append(d.wire, "stream")

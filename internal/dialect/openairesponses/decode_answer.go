@@ -38,6 +38,9 @@ func (Codec) DecodeAnswer(body []byte, o dialect.UpstreamOptions) (*llm.Answer, 
 // outputParts are the parts of one item of an answer. What is not as it should
 // be counts as absent: an answer is not refused for it.
 func outputParts(value []byte, model string) []llm.Part {
+	if value[0] != '{' {
+		return nil
+	}
 	var lenient reader
 	o := lenient.value(value, place{})
 	switch typ := o.text("type"); typ {

@@ -17,7 +17,7 @@ func (b *body) conversation() {
 	switch {
 	case len(messages) == 1 && messages[0].Pos.Message == posInput:
 		b.Name("input").Text(llm.TextOf(messages[0].Parts))
-	case len(messages) > 0 || !b.native:
+	case len(messages) > 0 || b.r.PreviousID == "" && !b.has("prompt") && !b.has("conversation"):
 		b.Name("input").Array()
 		for i := range messages {
 			b.message(&messages[i])

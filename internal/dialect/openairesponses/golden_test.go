@@ -227,9 +227,9 @@ func accumulate(t *testing.T, body []byte, recorded bool) stream {
 		case "error":
 			got.failed = event.Error != nil
 		case "response.output_item.added":
-			var item struct{ ID string }
+			var item struct{ ID any }
 			require.NoError(t, json.Unmarshal(event.Item, &item))
-			open[key(event.Output)+item.ID] = true
+			open[key(event.Output)+fmt.Sprint(item.ID)] = true
 		case "response.output_item.done":
 			got.items[event.Output] = event.Item
 		case "response.content_part.added":

@@ -74,6 +74,7 @@ func (r *reader) scan(s *jsonedit.Scanner, at place) object {
 	for name := range s.Members {
 		if r.twice(o.from, name, &many) {
 			r.fail(at.member(string(name)), "comes twice")
+			continue // the first one counts, where nobody asks
 		}
 		r.members = append(r.members, member{name: name, value: s.Skip()})
 	}
