@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -144,7 +145,8 @@ func (d *requestDecoder) common(pos llm.Pos, p *part) (llm.Common, dialect.State
 	if p.ThoughtSignature == "" {
 		return c, dialect.State{}
 	}
-	if token := dialect.OpenBytes(standardBase64(p.ThoughtSignature)); token != "" {
+	if strings.HasPrefix(p.ThoughtSignature, sealedPrefix) {
+		token := dialect.OpenBytes(standardBase64(p.ThoughtSignature))
 		state, _ := dialect.OpenState(d.seal, token)
 		c.Opaque = state.Opaque
 		return c, state
@@ -152,6 +154,10 @@ func (d *requestDecoder) common(pos llm.Pos, p *part) (llm.Common, dialect.State
 	c.Opaque = &llm.Opaque{Format: dialect.Gemini, Value: p.ThoughtSignature}
 	return c, dialect.State{}
 }
+
+// sealedPrefix begins the base64 of every token, and of nothing else that is
+// likely.
+var sealedPrefix = base64.StdEncoding.EncodeToString([]byte(dialect.SealPrefix))[:6]
 
 func (d *requestDecoder) functionCall(common llm.Common, f *functionCall, sealedID string) (llm.Part, error) {
 	path := partPath(common.Pos) + ".functionCall"
@@ -287,8 +293,9 @@ func isObject(text string) bool {
 	if !strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
 		return false
 	}
-	_, err := jsonedit.ReadObject([]byte(text))
-	return err == nil
+	s := jsonedit.NewScanner([]byte(text))
+	s.Skip()
+	return s.End() == nil
 }
 
 // onlyMember is the value of an object's only member, if that has a name.

@@ -170,3 +170,54 @@ func plainAnswer(t testing.TB, body []byte) map[string]any {
 	}
 	return v
 }
+
+// What no recording has is kept as well.
+func TestWholeVocabulary(t *testing.T) {
+	const body = `{"contents":[
+		{"role":"user","parts":[{"text":"look"},{"inlineData":{"mimeType":"video/mp4","data":"AAAA","displayName":"clip"},"videoMetadata":{"fps":2}},
+			{"fileData":{"mimeType":"application/pdf","fileUri":"https://generativelanguage.googleapis.com/v1beta/files/x"}},
+			{"fileData":{"fileUri":"https://www.youtube.com/watch?v=1"},"mediaResolution":{"level":"MEDIA_RESOLUTION_LOW"}},
+			{"inlineData":{"mimeType":"audio/wav","data":"AAAA"}}],"partMetadata":{"a":1}},
+		{"role":"model","parts":[{"text":"hm","thought":true,"thoughtSignature":"c2ln"},{"executableCode":{"language":"PYTHON","code":"1"},"thoughtSignature":"c2ln"},
+			{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1"}},{"toolCall":{"id":"1","toolType":"X"}},{"toolResponse":{"id":"1"}},
+			{"functionCall":{"id":"a","name":"f","args":{"x":[1,2.50,"\u00fc"]},"willContinue":false}},{"functionCall":{"name":"g"}}]},
+		{"role":"function","parts":[{"functionResponse":{"id":"a","name":"f","response":{"output":"ok"},"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}],"scheduling":"SILENT"}},
+			{"functionResponse":{"name":"g","response":{"error":{"code":1}}}}]},
+		{"parts":[{"text":"and now?"}]}],
+		"systemInstruction":{"role":"user","parts":[{"text":"Be brief."},{"text":"Be kind."}]},
+		"tools":[{"functionDeclarations":[{"name":"f","description":"","parameters":{"type":"OBJECT","properties":{"x":{"type":"ARRAY","items":{"type":"NUMBER"},"nullable":true}}},"response":{"type":"STRING"},"behavior":"BLOCKING"},
+			{"name":"g","description":"G","parametersJsonSchema":{"type":"object"},"responseJsonSchema":{"type":"string"}}]},
+			{"googleSearch":{"timeRangeFilter":{}},"codeExecution":{}},{"urlContext":{}}],
+		"toolConfig":{"functionCallingConfig":{"mode":"VALIDATED","allowedFunctionNames":["f"],"streamFunctionCallArguments":true},"retrievalConfig":{"languageCode":"de"},"includeServerSideToolInvocations":true},
+		"generationConfig":{"temperature":0.2,"topP":0.9,"topK":40,"candidateCount":1,"maxOutputTokens":100,"stopSequences":["END"],"seed":-3,"presencePenalty":0.1,"frequencyPenalty":-0.1,
+			"responseLogprobs":true,"logprobs":3,"responseMimeType":"application/json","responseJsonSchema":{"type":"object"},"responseModalities":["TEXT","IMAGE"],
+			"thinkingConfig":{"includeThoughts":true,"thinkingBudget":0,"x":1},"speechConfig":{"voiceConfig":{}},"mediaResolution":"MEDIA_RESOLUTION_LOW","enableEnhancedCivicAnswers":true},
+		"safetySettings":[{"category":"HARM_CATEGORY_HARASSMENT","threshold":"BLOCK_NONE"}],"cachedContent":"cachedContents/x","labels":{"team":"a"},"serviceTier":"flex","store":false}`
+	g := gemini.Generate{Model: "gemini-2.5-flash"}
+	r, err := g.DecodeRequest([]byte(body), dialect.DecodeOptions{Seal: dialect.NoSeal{}})
+	require.NoError(t, err)
+	out, err := g.EncodeRequest(r, encodeOptions())
+	require.NoError(t, err)
+	require.JSONEq(t, body, string(out))
+}
+
+func TestWholeAnswer(t *testing.T) {
+	const body = `{"candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"hm","thought":true},{"text":"a","partMetadata":{"x":1}},{"text":"b","thoughtSignature":"c2ln"},
+		{"executableCode":{"language":"PYTHON","code":"1"}},{"functionCall":{"id":"a","name":"f","args":{"x":1}},"thoughtSignature":"c2ln"},
+		{"inlineData":{"mimeType":"image/png","data":"AAAA"}},{"fileData":{"mimeType":"image/png","fileUri":"gs://b/x"}}]},
+		"finishReason":"RECITATION","finishMessage":"why","safetyRatings":[{"category":"X"}],"citationMetadata":{"citations":[{"startIndex":0,"endIndex":1,"uri":"https://a.example","license":"MIT"}]},
+		"tokenCount":5,"avgLogprobs":-0.5,"logprobsResult":{"chosenCandidates":[{"token":"a","tokenId":1,"logProbability":-0.25}],"topCandidates":[{"candidates":[{"token":"b","logProbability":-1}]}],"logProbabilitySum":-0.25},
+		"urlContextMetadata":{"urlMetadata":[]},"continuationToken":"x"},
+		{"index":1,"content":{"role":"model","parts":[{"text":"other"}]},"finishReason":"MAX_TOKENS"}],
+		"promptFeedback":{"safetyRatings":[]},"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":3,"totalTokenCount":99,"toolUsePromptTokenCount":2,"serviceTier":"priority"},
+		"modelVersion":"gemini-9","createTime":"2026-07-22T23:37:37.029264Z","responseId":"r","modelStatus":{"modelStage":"STABLE"}}`
+	a, failed := gemini.Generate{}.DecodeAnswer([]byte(body), dialect.UpstreamOptions{Model: "gemini-9"})
+	require.Nil(t, failed)
+	require.JSONEq(t, body, string(gemini.Generate{}.NewEncoder(answerOptions()).AppendAnswer(nil, a)))
+	require.Equal(t, int64(1784763457), a.Created)
+	blocked := `{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":0,"totalTokenCount":4},"modelVersion":"m"}`
+	a, failed = gemini.Generate{}.DecodeAnswer([]byte(blocked), dialect.UpstreamOptions{})
+	require.Nil(t, failed)
+	require.Equal(t, llm.FinishFilter, a.Choices[0].Reason)
+	require.JSONEq(t, blocked, string(gemini.Generate{}.NewEncoder(answerOptions()).AppendAnswer(nil, a)))
+}
