@@ -51,7 +51,7 @@ func (w *writer) thinking() thought {
 		t.effort = w.model.effort(want.Effort)
 	case budget > 0:
 		t.effort = w.model.effortOf(budget)
-	case budget < 0 && want.Budget == nil && !want.Adaptive && want.Show == nil:
+	case !wanted(want) && (want.Show == nil || !*want.Show): // to ask for thoughts is to ask for thinking
 		return thought{}
 	}
 	return t
