@@ -66,15 +66,6 @@ func (o *Object) Find(name string) (Member, bool) {
 	return Member{}, false
 }
 
-// All loops over the members in their order, with their values as they stand.
-func (o *Object) All(yield func(name, value []byte) bool) {
-	for _, m := range o.members {
-		if !yield(m.Name, o.src[m.Start:m.End:m.End]) {
-			return
-		}
-	}
-}
-
 // Value returns a member's value as it stands; nil where there is none or it is
 // null, which every API takes for the same.
 func (o *Object) Value(name string) []byte {
