@@ -101,6 +101,8 @@ func (d *requestDecoder) messageMember(m *message, name []byte) {
 		m.thoughts.take(string(name), d.Value())
 	case "cache_control":
 		m.cache = cacheMark(d.Reader, &m.rest)
+	case "parsed": // by OpenAI's SDK, of what the content says
+		d.Raw()
 	default:
 		m.rest.Add(name, d.Raw())
 	}
@@ -303,6 +305,8 @@ func readFunction(r *wire.Reader, call *llm.ToolCall, rest *wire.Rest) {
 			call.Name = r.Text()
 		case "arguments":
 			call.Arguments = r.Text()
+		case "parsed_arguments": // by OpenAI's SDK, of what the arguments say
+			r.Raw()
 		default:
 			rest.Add(name, r.Raw())
 		}

@@ -251,3 +251,12 @@ func TestPaths(t *testing.T) {
 	require.Equal(t, "top_k", openaichat.Chat.FieldPath(dialect.FieldTopK))
 	require.Empty(t, openaichat.Chat.FieldPath(dialect.FieldPreviousID))
 }
+
+// TestParsed: what OpenAI's SDK notes in messages that it parsed is nothing that
+// any provider must be told.
+func TestParsed(t *testing.T) {
+	r := decode(t, `{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"{}","parsed":{"a":1},`+
+		`"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}","parsed_arguments":{"b":2}}}]},{"role":"tool","tool_call_id":"c","content":"r"}]}`)
+	require.Empty(t, r.Messages[1].Extra.JSON)
+	require.Empty(t, r.Messages[1].Parts[1].Base().Extra.JSON)
+}
