@@ -56,6 +56,11 @@ func (ex *exchange) settle(a *attempt, err *llm.Error) {
 	reading := a.meter.Reading()
 	used, source := ex.measure(a, &reading, err)
 	quote := a.quote(&reading, used)
+	if reading.Reported {
+		// Each pass is priced by itself: a long-context price goes by its own length.
+		quote.Cost += a.quote(&reading, reading.Beside).Cost
+		used = used.Plus(reading.Beside)
+	}
 	r.SetUsage(used, source)
 	r.Cost, r.Priced, r.ReportedCost = quote.Cost, quote.Priced, reportedCost(reading.CostUSD)
 	r.ResponseModel, r.FinishReason = reading.Model, string(reading.Finish)

@@ -39,6 +39,18 @@ func (u Usage) OutputTotal() int64 {
 	return u.Output + u.Reasoning + u.OutputAudio + u.OutputImage + u.OutputVideo
 }
 
+// Plus gives the sums of two usages.
+func (u Usage) Plus(v Usage) Usage {
+	return Usage{
+		Input: u.Input + v.Input, CacheRead: u.CacheRead + v.CacheRead,
+		CacheWrite5m: u.CacheWrite5m + v.CacheWrite5m, CacheWrite1h: u.CacheWrite1h + v.CacheWrite1h,
+		Output: u.Output + v.Output, Reasoning: u.Reasoning + v.Reasoning,
+		InputAudio: u.InputAudio + v.InputAudio, CachedAudio: u.CachedAudio + v.CachedAudio, OutputAudio: u.OutputAudio + v.OutputAudio,
+		InputImage: u.InputImage + v.InputImage, CachedImage: u.CachedImage + v.CachedImage, OutputImage: u.OutputImage + v.OutputImage,
+		InputVideo: u.InputVideo + v.InputVideo, OutputVideo: u.OutputVideo + v.OutputVideo,
+	}
+}
+
 // Cached is the part of the input that came from a prompt cache.
 func (u Usage) Cached() int64 { return u.CacheRead + u.CachedAudio + u.CachedImage }
 
