@@ -239,7 +239,12 @@ func (w *writer) writeOutput(effort string) error {
 			return err
 		}
 		w.Name("format").Object().Name("type").Text(string(llm.OutputJSONSchema))
-		w.Name("schema").Raw(out.Schema)
+		w.Name("schema")
+		if w.native {
+			w.Raw(out.Schema)
+		} else {
+			w.Bytes = appendClosed(w.Bytes, out.Schema)
+		}
 		w.Members(out.Extra.In(Format))
 		w.End()
 	}

@@ -2,6 +2,7 @@ package anthropic_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/anthropic"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
@@ -92,6 +94,18 @@ func TestRecordedErrors(t *testing.T) {
 			require.Equal(t, c.Status, w.Code)
 		})
 	}
+}
+
+// TestNoThreads: Anthropic's SDKs go on without a thread when told by this code.
+func TestNoThreads(t *testing.T) {
+	refused := dialect.Unsaid{Source: anthropic.Messages, Target: dialect.OpenAIChat}
+	err, ok := errors.AsType[*llm.Error](refused.Path("thread", ""))
+	require.True(t, ok)
+	w := httptest.NewRecorder()
+	anthropic.Messages.WriteError(w, err, "req_1")
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), `"details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}},"request_id"`)
+	require.True(t, json.Valid(w.Body.Bytes()))
 }
 
 func TestWriteError(t *testing.T) {

@@ -26,13 +26,23 @@ func appendError(dst []byte, err *llm.Error, requestID string) []byte {
 	w := wire.Writer{Bytes: dst}
 	w.Bytes = append(w.Bytes, `{"type":"error","error":{"type":`...)
 	w.Bytes = wire.AppendQuote(w.Bytes, errorType(err))
-	w.Name("message").Text(err.Message).End()
+	w.Name("message").Text(err.Message)
+	if err.Param == threadMember && err.Cause == llm.CauseInvalidRequest {
+		// At this word Anthropic's SDKs go on without a thread. Their tool runners
+		// begin with one unasked.
+		w.Name("details").Object().Name("error_code").Text("thread_unsupported_request")
+		w.Name("unsupported").Raw([]byte(`["thread"]`)).End()
+	}
+	w.End()
 	if requestID != "" {
 		w.Name("request_id").Text(requestID)
 	}
 	w.End()
 	return w.Bytes
 }
+
+// threadMember asks that the provider holds the conversation.
+const threadMember = "thread"
 
 // errorTypes are the error types a client may know.
 var errorTypes = map[string]bool{
