@@ -87,8 +87,9 @@ func (d *request) turn(role llm.Role, o *object) *llm.Message {
 
 func itemPos(o *object) llm.Pos { return llm.Pos{Message: int32(o.place.index), Part: -1} }
 
-// state is what the provider notes of an item, which no other provider needs.
-var state = []string{"type", "id", "status", "phase", "created_by"}
+// state is what the provider notes of an item, which no other provider needs,
+// and what OpenAI's SDK for JavaScript notes of a call when it parses it.
+var state = []string{"type", "id", "status", "phase", "created_by", "parsed_arguments"}
 
 // thinking adds reasoning to the model's turn: this format's own, or another
 // provider's state that was sealed into the item.

@@ -62,7 +62,7 @@ func readPart(o *object, value []byte, role llm.Role) llm.Part {
 	if typ != usualType(p, role) {
 		w.TextMember("type", typ)
 	}
-	for _, name := range []string{"prompt_cache_breakpoint", "logprobs"} {
+	for _, name := range []string{"prompt_cache_breakpoint", "logprobs", "parsed"} { // the last by OpenAI's SDK
 		w.RawMember(name, o.raw(name))
 	}
 	if t, ok := p.(*llm.Text); ok && len(t.Citations) == 0 {

@@ -344,3 +344,21 @@ func TestCount(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"model":"m","input":[{"role":"user","content":"hi"}]}`, string(text))
 }
+
+// TestParsed: what OpenAI's SDK notes in items that it parsed is nothing that
+// another provider must be told.
+func TestParsed(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"model":"m","input":[{"role":"user","content":"hi"},` +
+		`{"type":"message","role":"assistant","content":[{"type":"output_text","text":"{\"a\":1}","annotations":[],"parsed":{"a":1}}]},` +
+		`{"type":"function_call","call_id":"c","name":"f","arguments":"{}","parsed_arguments":{"b":2}},{"type":"function_call_output","call_id":"c","output":"r"}]}`)
+	r, err := codec.DecodeRequest(body, decodeOptions)
+	require.NoError(t, err)
+	unsaid := &dialect.Unsaid{Source: codec, Target: dialect.OpenAIChat}
+	_, err = openaichat.Chat.EncodeRequest(r, dialect.EncodeOptions{Unsaid: unsaid})
+	require.NoError(t, err)
+	require.Empty(t, unsaid.Dropped)
+	again, err := codec.EncodeRequest(r, within())
+	require.NoError(t, err)
+	requireSame(t, body, again)
+}
