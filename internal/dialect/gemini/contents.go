@@ -75,8 +75,43 @@ func (d *requestDecoder) put(m *llm.Message, p llm.Part) {
 		}
 		whole.WriteString(p.Text)
 		p.Text, m.Parts = whole.String(), m.Parts[:from]
+	case *llm.ToolCall:
+		d.recall(m, p.Pos)
 	}
 	m.Parts = append(m.Parts, p)
+}
+
+// recall puts the thinking that a call carries before it, where the client did not
+// send all of it back, or not what proves it.
+func (d *requestDecoder) recall(m *llm.Message, pos llm.Pos) {
+	told := d.told
+	d.told = nil
+	since, proven := 0, 0 // the call before
+	for i, p := range m.Parts {
+		switch p := p.(type) {
+		case *llm.ToolCall:
+			since, proven = i+1, 0
+		case *llm.Thinking:
+			if p.Opaque != nil {
+				proven++
+			}
+		}
+	}
+	if proven >= len(told) {
+		return
+	}
+	var parts []llm.Part
+	for _, state := range told {
+		thought := state.Part()
+		thought.Pos = pos
+		parts = append(parts, thought)
+	}
+	for _, p := range m.Parts[since:] {
+		if _, ok := p.(*llm.Thinking); !ok {
+			parts = append(parts, p)
+		}
+	}
+	m.Parts = append(m.Parts[:since], parts...)
 }
 
 func isBareThought(p llm.Part) bool {
@@ -121,6 +156,7 @@ func (d *requestDecoder) part(pos llm.Pos, p *part) (llm.Part, error) {
 	case p.Text != nil:
 		return &llm.Text{Common: common, Text: *p.Text}, nil
 	case p.FunctionCall != nil:
+		d.told = state.Thinking
 		return d.functionCall(common, p.FunctionCall, state.ID)
 	case p.FunctionResponse != nil:
 		return d.functionResponse(common, p.FunctionResponse)

@@ -82,6 +82,8 @@ type requestDecoder struct {
 	// joining is a text that others are added to, and joined what it becomes.
 	joining *llm.Text
 	joined  []byte
+	// told is the thinking that the call at hand carries.
+	told []dialect.ThinkingState
 }
 
 // openCall is a call that a response may be for.

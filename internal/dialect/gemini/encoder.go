@@ -51,7 +51,7 @@ type encoder struct {
 type sentPart struct {
 	part   llm.Part
 	choice int
-	args   []byte
+	args   []byte // of a call; of another provider's thinking, its text
 }
 
 // saidChoice is what the last chunk needs of a candidate.
@@ -62,6 +62,10 @@ type saidChoice struct {
 	text      []byte
 	citations []llm.Citation
 	logProbs  []llm.LogProb
+	// thinking is another provider's, so far. The first call carries it as well:
+	// chats of Google's SDK for Go do not send back parts without text, such as
+	// one that ends thinking, and forget a whole turn that has one.
+	thinking []dialect.ThinkingState
 }
 
 // NewEncoder implements [dialect.Translator].
@@ -205,7 +209,9 @@ func (e *encoder) text(dst []byte, number int, text string) []byte {
 	c := e.choice(p.choice)
 	c.wrote = true
 	_, thought := p.part.(*llm.Thinking)
-	if !thought {
+	if thought {
+		p.args = append(p.args, text...)
+	} else {
 		c.text = append(c.text, text...)
 	}
 	if extra := p.part.Base().Extra; len(extra.JSON) > 0 {
@@ -239,17 +245,18 @@ func (e *encoder) partEnd(dst []byte, end *llm.PartEnd) []byte {
 		return dst
 	}
 	begun := p.part
-	if _, isCall := begun.(*llm.ToolCall); isCall {
-		out, _ := e.wirePart(begun, p.args)
-		if end.Opaque != nil {
-			out.ThoughtSignature = e.signature(end.Opaque, begun)
-		}
-		p.part = nil
-		return e.chunk(dst, p.choice, out)
-	}
 	opaque := end.Opaque
 	if opaque == nil {
 		opaque = begun.Base().Opaque
+	}
+	switch begun := begun.(type) {
+	case *llm.ToolCall:
+		out, _ := e.wirePart(begun, p.args)
+		out.ThoughtSignature = e.callSignature(opaque, begun, p.choice)
+		p.part = nil
+		return e.chunk(dst, p.choice, out)
+	case *llm.Thinking:
+		e.thought(begun, string(p.args), opaque, p.choice)
 	}
 	signature := e.signature(opaque, begun)
 	p.part = nil
@@ -261,6 +268,27 @@ func (e *encoder) partEnd(dst []byte, end *llm.PartEnd) []byte {
 		}
 	}
 	return dst
+}
+
+// thought notes another provider's thinking for the first call after it.
+func (e *encoder) thought(p *llm.Thinking, text string, o *llm.Opaque, choice int) {
+	if o == nil || o.Format == dialect.Gemini {
+		return
+	}
+	c := e.choice(choice)
+	c.thinking = append(c.thinking, dialect.ThinkingState{Text: text, Redacted: p.Redacted, Opaque: o})
+}
+
+// callSignature is the state of a call, and of the thinking before it that no
+// call carries yet.
+func (e *encoder) callSignature(o *llm.Opaque, p *llm.ToolCall, choice int) string {
+	c := e.choice(choice)
+	if len(c.thinking) == 0 || o != nil && o.Format == dialect.Gemini {
+		return e.signature(o, p)
+	}
+	state := dialect.State{Opaque: o, Thinking: c.thinking, ID: p.ID}
+	c.thinking = nil
+	return dialect.SealBytes(dialect.SealState(e.o.Seal, state))
 }
 
 // signature is a part's state as the client carries it: the format's own as it
@@ -419,7 +447,7 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 	said := e.choice(c.Index)
 	said.logProbs = c.LogProbs
 	parts := list[part]{}
-	for _, p := range c.Parts {
+	for i, p := range c.Parts {
 		var args []byte
 		switch p := p.(type) {
 		case *llm.Text:
@@ -427,10 +455,18 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 			said.citations = append(said.citations, p.Citations...)
 		case *llm.Refusal:
 			said.refused = true
+		case *llm.Thinking:
+			e.thought(p, p.Text, p.Opaque, c.Index)
+			if p.Text == "" && len(said.thinking) > 0 && callsLater(c.Parts[i:]) {
+				continue // the call carries it
+			}
 		case *llm.ToolCall:
 			args = []byte(p.Arguments)
 		}
 		if out, ok := e.wirePart(p, args); ok {
+			if call, ok := p.(*llm.ToolCall); ok {
+				out.ThoughtSignature = e.callSignature(call.Opaque, call, c.Index)
+			}
 			said.wrote = true
 			parts = append(parts, out)
 		}
@@ -438,4 +474,8 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 	out := e.choiceEnd(&llm.ChoiceEnd{Choice: c.Index, Reason: c.Reason, Extra: c.Extra})
 	out.Content = &content{Role: roleModel, Parts: parts}
 	return out
+}
+
+func callsLater(parts []llm.Part) bool {
+	return slices.ContainsFunc(parts, func(p llm.Part) bool { _, ok := p.(*llm.ToolCall); return ok })
 }

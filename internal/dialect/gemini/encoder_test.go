@@ -138,7 +138,7 @@ func TestSealedState(t *testing.T) {
 		contents = append(contents, contentOf(t, e.Data))
 	}
 	whole := contentOf(t, gemini.Generate{}.NewEncoder(sealed()).AppendAnswer(nil, a))
-	for name, back := range map[string][]any{"whole": {whole}, "streamed": contents} {
+	for name, back := range map[string][]any{"whole": {whole}, "streamed": contents, "streamed, without empty parts": withText(contents)} {
 		t.Run(name, func(t *testing.T) {
 			body, err := json.Marshal(map[string]any{"contents": append([]any{map[string]any{"parts": map[string]any{"text": "x"}}}, back...)})
 			require.NoError(t, err)
@@ -240,4 +240,16 @@ func TestArrayFramer(t *testing.T) {
 	out, err := f.Append(nil, []byte("data: {\"a\":1}\n\n: ping\n\ndata: {broken\n\ndata: {\"error\":{}}\n\n"))
 	require.NoError(t, err)
 	require.Equal(t, "[{\"a\":1},\n{\"error\":{}}]\n", string(f.Close(out)))
+}
+
+// withText are the contents that chats of Google's SDK for Go keep of a stream:
+// those whose parts say something.
+func withText(contents []any) (kept []any) {
+	for _, c := range contents {
+		text, _ := json.Marshal(c)
+		if !strings.Contains(string(text), `"text":""`) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }

@@ -336,6 +336,8 @@ func finishReason(quoted []byte) llm.FinishReason {
 		return llm.FinishUnknown
 	case "STOP":
 		return llm.FinishStop
+	case "FUNCTION_CALL": // not Google's word, but that of some who play its part
+		return llm.FinishToolCalls
 	case "MAX_TOKENS":
 		return llm.FinishLength
 	case "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR",
