@@ -10,13 +10,7 @@ import (
 // js/openai.test.js holds the calls.
 func TestOpenAINode(t *testing.T) {
 	t.Parallel()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		skipOrFail(t, "node is not installed; Debian: apt install nodejs npm")
-	}
-	if _, err := os.Stat("js/node_modules/openai"); err != nil {
-		skipOrFail(t, "the clients are not installed; run npm ci in e2e/js")
-	}
+	node := findNode(t)
 	upstream := newFakeOpenAI(t)
 	settings := map[string]string{
 		"OPENAI_API_KEY": upstreamKey, "OPENAI_BASE_URL": upstream.URL + "/v1", "RATE_LIMIT": "1000/s",

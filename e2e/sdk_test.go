@@ -140,19 +140,25 @@ func inNode(file string) func(*testing.T, []target) {
 
 func runNode(t *testing.T, file string, targets []target) {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		skipOrFail(t, "node is not installed; Debian: apt install nodejs npm")
-	}
-	if _, err := os.Stat("js/node_modules/@google/genai"); err != nil {
-		skipOrFail(t, "the clients are not installed; run npm ci in e2e/js")
-	}
 	text, err := json.Marshal(targets)
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=spec", file)
+	cmd := exec.CommandContext(t.Context(), findNode(t), "--test", "--test-reporter=spec", file)
 	cmd.Dir = "js"
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TARGETS=" + string(text)}
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
+}
+
+// findNode gives Node.js where it and the clients are installed.
+func findNode(t *testing.T) string {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		skipOrFail(t, "node is not installed; Debian: apt install nodejs npm")
+	}
+	if _, err := os.Stat("js/node_modules/@copilotkit/aimock"); err != nil {
+		skipOrFail(t, "the clients are not installed; run npm ci in e2e/js")
+	}
+	return node
 }
