@@ -197,7 +197,7 @@ func (ex *exchange) patch(a *attempt) (*upstreamBody, *llm.Error) {
 	edits := dialect.Edits{Model: a.target.modelID()}
 	if s := ex.route.specialist; s != nil {
 		edits.SystemPrompt = s.SystemPrompt
-		edits.Temperature = s.Temperature
+		edits.Temperature = ex.setTemperature(codec.Name())
 		edits.MaxTokens = s.MaxTokens
 		edits.MaxTokensField = a.target.provider.MaxTokensField
 	}

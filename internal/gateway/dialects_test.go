@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -272,6 +273,30 @@ func TestSpecialistAcross(t *testing.T) {
 	require.Equal(t, "Be kind.", f.gemini.LastDescription().System)
 }
 
+// A specialist's temperature gives way where the model, or the version of the API
+// that the caller speaks, takes none: the caller could not take it out.
+func TestSpecialistTemperatureGivesWay(t *testing.T) {
+	f := newFamily(t, func(o *gateway.Options) {
+		o.Specialists = specialists{{
+			ID: "helper", Name: "Helper", Provider: "anthropic", Model: "claude-sonnet-4-5", SystemPrompt: "Be kind.", Temperature: new(0.5),
+		}}
+	})
+	for name, a := range map[string]answer{
+		"thinking": f.chat(`{"model":"helper","max_tokens":3000,"reasoning_effort":"low","messages":[{"role":"user","content":"say: hi"}]}`),
+		"version": f.post("/v1/messages", `{"model":"helper","max_tokens":50,"messages":[{"role":"user","content":"say: hi"}]}`,
+			"Anthropic-Version", "2026-10-21"),
+	} {
+		require.Equal(t, http.StatusOK, a.Status, "%s: %s", name, a.Body)
+		require.Empty(t, a.Header.Get("X-Tollgate-Dropped"))
+		require.Equal(t, "Be kind.", f.anthropic.LastDescription().System)
+		require.Nil(t, f.anthropic.LastDescription().Temperature)
+	}
+	require.Empty(t, f.anthropic.Problems())
+	mine := f.chat(`{"model":"helper","max_tokens":3000,"temperature":0.5,"reasoning_effort":"low","messages":[{"role":"user","content":"say: hi"}]}`)
+	require.Equal(t, http.StatusBadRequest, mine.Status, "the caller's own is refused")
+	require.Contains(t, mine.Body, `"param":"temperature"`)
+}
+
 // What the first target's format cannot say, a fallback's may.
 func TestFallbackThatCanSayIt(t *testing.T) {
 	f := newFamily(t, func(o *gateway.Options) {
@@ -325,4 +350,32 @@ func TestSpecialistsPromptStaysHidden(t *testing.T) {
 		}
 	}
 	require.Contains(t, f.openai.LastDescription().System, "canary-prompt")
+}
+
+// A translated stream is kept open in its dialect's own way while the upstream
+// is silent; one whose clients would choke on anything is left silent.
+func TestTranslatedPings(t *testing.T) {
+	f := newFamily(t, func(o *gateway.Options) { o.Ping = 20 * time.Millisecond })
+	const slow = `#slow 70ms\nsay: one two`
+	for path, want := range map[string]string{
+		"/v1/messages":         "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+		"/v1/chat/completions": ": ping\n\n",
+		"/v1/responses":        ": ping\n\n",
+		"/v1beta/models/xai/grok-4:streamGenerateContent?alt=sse": "",
+	} {
+		a := f.post(path, `{"model":"xai/grok-4","stream":true,"max_tokens":99,"messages":[{"role":"user","content":"`+slow+`"}]}`)
+		if strings.Contains(path, "responses") {
+			a = f.post(path, `{"model":"xai/grok-4","stream":true,"input":"`+slow+`"}`)
+		} else if want == "" {
+			a = f.post(path, `{"contents":[{"parts":[{"text":"`+slow+`"}]}]}`)
+		} else if strings.Contains(path, "chat") {
+			a = f.post(path, `{"model":"anthropic/claude-sonnet-4-5","stream":true,"messages":[{"role":"user","content":"`+slow+`"}]}`)
+		}
+		require.Equal(t, http.StatusOK, a.Status, a.Body)
+		if want == "" {
+			require.NotContains(t, a.Body, "ping")
+			continue
+		}
+		require.Contains(t, a.Body, want, path)
+	}
 }

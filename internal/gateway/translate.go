@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,6 +50,11 @@ func (ex *exchange) translate(a *attempt, format dialect.Name, source dialect.Na
 		}
 	}
 	content, err := codec.EncodeRequest(request, options)
+	if ex.refusedOurs(err, options.Unsaid) {
+		request.Temperature = nil
+		options.Unsaid.Dropped = nil
+		content, err = codec.EncodeRequest(request, options)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,12 +120,35 @@ func (ex *exchange) tailored(t *target, format dialect.Name) *llm.Request {
 		request.Messages = slices.Insert(request.Messages, 0, prompt)
 	}
 	if request.Temperature == nil {
-		request.Temperature = s.Temperature
+		request.Temperature = ex.setTemperature(format)
 	}
 	if s.MaxTokens > 0 && (request.MaxTokens <= 0 || request.MaxTokens > s.MaxTokens) {
 		request.MaxTokens = s.MaxTokens
 	}
 	return request
+}
+
+// noSampling is the version from which Anthropic's API takes no temperature.
+// Source: https://platform.claude.com/docs/en/api/versioning
+const noSampling = "2026-10-21"
+
+// setTemperature is the temperature that the specialist sets for a call to an
+// upstream of a format; nil: none, or the API version that the caller speaks, and
+// the upstream is told, has no such thing.
+func (ex *exchange) setTemperature(format dialect.Name) *float64 {
+	s := ex.route.specialist
+	if s == nil || format == dialect.AnthropicMessages && ex.face.name() == format && ex.r.Header.Get("Anthropic-Version") >= noSampling {
+		return nil
+	}
+	return s.Temperature
+}
+
+// refusedOurs says that a temperature was refused which the specialist has set and
+// not the caller, who could do nothing about it. A model that thinks, say, may
+// take none.
+func (ex *exchange) refusedOurs(err error, u *dialect.Unsaid) bool {
+	refused, ok := errors.AsType[*llm.Error](err)
+	return ok && ex.request.Temperature == nil && ex.route.specialist != nil && refused.Param == u.Name(dialect.FieldTemperature)
 }
 
 // ownState takes out of parts what is another model's: its state, and thinking
