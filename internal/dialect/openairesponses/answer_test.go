@@ -379,6 +379,49 @@ func TestUnfinishedStreams(t *testing.T) {
 	require.IsType(t, llm.Finished{}, end(nil, delta, `{"type":"response.completed","response":{"status":"completed","output":[]}}`))
 }
 
+// A message may have several texts, of which each part's end says what the deltas
+// did not.
+func TestSeveralTextsInAMessage(t *testing.T) {
+	d := codec.NewDecoder(upstreamOptions)
+	answer, failed := dialect.Collect(d, events([]byte(`data: {"type":"response.output_item.added","output_index":0,"item":{"id":"msg_1","type":"message","role":"assistant","content":[]}}
+
+data: {"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"a"}
+
+data: {"type":"response.content_part.done","output_index":0,"content_index":0,"part":{"type":"output_text","text":"a","annotations":[{"type":"url_citation","url":"https://x"}],"logprobs":[{"token":"a","logprob":-1,"top_logprobs":[]}]}}
+
+data: {"type":"response.output_text.delta","output_index":0,"content_index":1,"delta":"b"}
+
+data: {"type":"response.output_item.done","output_index":0,"item":{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"output_text","text":"a","annotations":[{"type":"url_citation","url":"https://x"}],"logprobs":[{"token":"a","logprob":-1,"top_logprobs":[]}]},{"type":"output_text","text":"b","annotations":[{"type":"url_citation","url":"https://y"}],"logprobs":[{"token":"b","logprob":-2,"top_logprobs":[]}]}]}}
+
+data: {"type":"response.completed","response":{"status":"completed","output":[]}}
+
+`)))
+	require.Nil(t, failed)
+	choice := answer.Choices[0]
+	require.Len(t, choice.Parts, 2)
+	require.Equal(t, []llm.Citation{{URL: "https://x"}}, choice.Parts[0].(*llm.Text).Citations)
+	require.Equal(t, []llm.Citation{{URL: "https://y"}}, choice.Parts[1].(*llm.Text).Citations)
+	require.Equal(t, []llm.LogProb{{Token: "a", LogProb: -1}, {Token: "b", LogProb: -2}}, choice.LogProbs)
+}
+
+// A stream tells a reasoning item's id when it begins and when it ends; it is
+// written once.
+func TestReasoningHasOneID(t *testing.T) {
+	d := codec.NewDecoder(upstreamOptions)
+	answer, failed := dialect.Collect(d, events([]byte(`data: {"type":"response.output_item.added","output_index":0,"item":{"id":"rs_1","type":"reasoning","summary":[]}}
+
+data: {"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":0,"delta":"hm"}
+
+data: {"type":"response.output_item.done","output_index":0,"item":{"id":"rs_1","type":"reasoning","summary":[{"type":"summary_text","text":"hm"}],"encrypted_content":"x"}}
+
+data: {"type":"response.completed","response":{"status":"completed","output":[]}}
+
+`)))
+	require.Nil(t, failed)
+	out := codec.NewEncoder(answerOptions()).AppendAnswer(nil, answer)
+	require.Equal(t, 1, strings.Count(string(out), `"id":"rs_1"`), "%s", out)
+}
+
 func TestPing(t *testing.T) {
 	e := codec.NewEncoder(answerOptions())
 	require.Equal(t, sse.Ping, string(e.Ping()))

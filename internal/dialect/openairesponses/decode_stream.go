@@ -89,6 +89,8 @@ func (d *decoder) read(f *fields) {
 		d.added(f)
 	case "response.content_part.added":
 		d.partAdded(f)
+	case "response.content_part.done":
+		d.partDone(f)
 	case "response.reasoning_summary_part.added":
 		d.thinking(d.item(f.outputIndex, "reasoning"), f.index, false)
 	case "response.output_text.annotation.added":
@@ -173,6 +175,42 @@ func (d *decoder) partAdded(f *fields) {
 		if !it.done && (!it.open || it.index != f.index) {
 			d.begin(it, f.index, head(readPart(&o, f.part, llm.RoleAssistant)))
 		}
+	}
+}
+
+// partDone takes what a text of several in its item says besides the deltas: the
+// whole item comes when only the last one is under way.
+func (d *decoder) partDone(f *fields) {
+	it := d.item(f.outputIndex, "message")
+	if it.done || !it.open || it.index != f.index {
+		return
+	}
+	var lenient reader
+	o := lenient.value(f.part, place{})
+	if o.text("type") != "output_text" {
+		return
+	}
+	text, ok := readPart(&o, f.part, llm.RoleAssistant).(*llm.Text)
+	if !ok {
+		return
+	}
+	d.citations(it, text)
+	d.logProbs(it, text)
+}
+
+// citations tells those of a text that no event of their own told.
+func (d *decoder) citations(it *item, t *llm.Text) {
+	for _, c := range t.Citations[min(it.citations, len(t.Citations)):] {
+		d.emit(llm.CitationDelta{Part: it.part, Citation: c})
+		it.citations++
+	}
+}
+
+// logProbs tells a text's log probabilities, unless they came with its deltas.
+func (d *decoder) logProbs(it *item, t *llm.Text) {
+	if tokens := logProbsOf(t); len(tokens) > 0 && !it.logprobs {
+		it.logprobs = true
+		d.emit(llm.LogProbsDelta{Part: it.part, Tokens: tokens})
 	}
 }
 
@@ -314,12 +352,8 @@ func (d *decoder) complete(it *item, p llm.Part) {
 		if it.said == 0 && p.Text != "" {
 			d.emit(llm.TextDelta{Part: it.part, Text: p.Text})
 		}
-		for _, c := range p.Citations[min(it.citations, len(p.Citations)):] {
-			d.emit(llm.CitationDelta{Part: it.part, Citation: c})
-		}
-		if tokens := logProbsOf(p); len(tokens) > 0 && !it.logprobs {
-			d.emit(llm.LogProbsDelta{Part: it.part, Tokens: tokens})
-		}
+		d.citations(it, p)
+		d.logProbs(it, p)
 	case *llm.Refusal:
 		if it.said == 0 && p.Text != "" {
 			d.emit(llm.TextDelta{Part: it.part, Text: p.Text})

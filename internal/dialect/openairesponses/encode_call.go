@@ -39,11 +39,13 @@ func appendReasoning(w *wire.Writer, t *llm.Thinking) bool {
 		return false
 	}
 	w.Object()
-	if sealed {
+	if sealed { // a stream told the type and the id twice
 		w.Name("type").Text("reasoning")
 		w.TextMember("id", t.Opaque.ItemID)
+		w.Members(own, "summary", "content", "type", "id")
+	} else {
+		w.Members(own, "summary", "content")
 	}
-	w.Members(own, "summary", "content")
 	content := wire.Member(own, "content")
 	switch summary := wire.Member(own, "summary"); {
 	case summary != nil:
