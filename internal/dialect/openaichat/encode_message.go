@@ -238,8 +238,8 @@ func (e *requestEncoder) textOnly(result *llm.ToolResult) []llm.Part {
 		e.shown = append(e.shown, p)
 		shown++
 	}
-	if shown > 0 && len(text) == 0 {
-		text = append(text, &llm.Text{Text: "See the next user message."})
+	if shown > 0 && llm.TextOf(text) == "" {
+		text = []llm.Part{&llm.Text{Text: "See the next user message."}}
 	}
 	return text
 }

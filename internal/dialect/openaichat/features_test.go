@@ -134,6 +134,16 @@ func TestForeignRequests(t *testing.T) {
 				{"role":"user","content":[{"type":"text","text":"Result of tool call ID:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,YQ=="}}]},
 				{"role":"user","content":"go on"}]}`,
 		},
+		"nothing but an image": {
+			request: llm.Request{Messages: []llm.Message{
+				{Role: llm.RoleAssistant, Parts: []llm.Part{call}},
+				{Role: llm.RoleTool, Parts: []llm.Part{&llm.ToolResult{CallID: call.ID, Parts: []llm.Part{text(""), &llm.Media{Kind: llm.MediaImage, MIME: "image/png", Data: "YQ=="}}}}},
+			}},
+			want: `{"model":"m","messages":[
+				{"role":"assistant","content":null,"tool_calls":[{"id":"ID","type":"function","function":{"name":"f","arguments":"{}"}}]},
+				{"role":"tool","tool_call_id":"ID","content":"See the next user message."},
+				{"role":"user","content":[{"type":"text","text":"Result of tool call ID:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,YQ=="}}]}]}`,
+		},
 		"a failed tool": {
 			request: llm.Request{Messages: []llm.Message{
 				{Role: llm.RoleAssistant, Parts: []llm.Part{call}},
