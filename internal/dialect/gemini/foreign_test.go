@@ -82,6 +82,18 @@ func TestVertex(t *testing.T) {
 	require.Equal(t, []string{"service_tier"}, o.Unsaid.Dropped)
 }
 
+// Equal requests have equal bytes, lest a provider's cache take them for others.
+func TestLabelsAreInOrder(t *testing.T) {
+	r := &llm.Request{Messages: []llm.Message{user(text("x"))}, Metadata: map[string]string{"c": "3", "a": "1", "d": "4", "b": "2"}}
+	o := foreign(false)
+	o.Vertex = true
+	for range 10 {
+		body, err := gemini.Generate{Model: "gemini-2.5-pro"}.EncodeRequest(r, o)
+		require.NoError(t, err)
+		require.Contains(t, string(body), `"labels":{"a":"1","b":"2","c":"3","d":"4"}`)
+	}
+}
+
 func TestForeignFields(t *testing.T) {
 	yes, half, one, seed := true, 0.5, int64(1), int64(7)
 	r := &llm.Request{

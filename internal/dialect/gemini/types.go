@@ -15,10 +15,10 @@ import (
 
 // How bodies are read and written. Text with broken UTF-8 is not ours to lose a
 // request over. What a provider sends is not checked for members that come
-// twice.
+// twice. Equal requests are written with equal bytes.
 var (
 	reading = json.JoinOptions(jsontext.AllowInvalidUTF8(true))
-	writing = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	writing = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true), json.Deterministic(true))
 )
 
 // list is a repeated field: Google takes a single object for a list of one.
