@@ -62,8 +62,8 @@ type EncodeOptions struct {
 	// for formats that take the content only; nil: fetching is off, and such a
 	// part is refused (or dropped) as one the format cannot say.
 	Inline func(*llm.Media) (*llm.Media, error)
-	// Vertex: Anthropic's body as Google's Vertex AI takes it (no model, a
-	// version inside).
+	// Vertex: the upstream is Google's Vertex AI. Anthropic's body there has no
+	// model and a version inside; Gemini's may have labels and counts otherwise.
 	Vertex bool
 }
 

@@ -230,12 +230,12 @@ func (p *Provider) PassThrough(format dialect.Name) bool {
 }
 
 // EncodeOptions are what writing a request for the provider needs to know of it.
-func (p *Provider) EncodeOptions(format dialect.Name) dialect.EncodeOptions {
+func (p *Provider) EncodeOptions(dialect.Name) dialect.EncodeOptions {
 	return dialect.EncodeOptions{
 		MaxTokensField: p.MaxTokensField,
 		AskUsage:       p.AskUsage,
 		StrictChat:     !p.preset.CacheMarks,
-		Vertex:         !p.PassThrough(format),
+		Vertex:         p.preset.vertex,
 	}
 }
 
