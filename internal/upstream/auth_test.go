@@ -97,7 +97,7 @@ func TestEncodeOptions(t *testing.T) {
 	vertex := newProvider(t, upstream.Config{Name: "vertex", Project: "p-1"})
 	require.True(t, vertex.EncodeOptions(messages).Vertex)
 	require.False(t, vertex.PassThrough(messages), "its bodies have a version and no model")
-	require.False(t, vertex.EncodeOptions(gemini).Vertex)
+	require.True(t, vertex.EncodeOptions(gemini).Vertex, "its bodies may have labels")
 	require.True(t, vertex.PassThrough(gemini))
 	require.True(t, newProvider(t, upstream.Config{Name: "anthropic"}).PassThrough(messages))
 }
