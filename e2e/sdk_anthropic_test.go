@@ -50,9 +50,7 @@ func anthropicWithGo(t *testing.T, one target) {
 			require.NoError(t, stream.Err())
 			params.Messages = append(params.Messages, answer.ToParam())
 			if answer.StopReason != anthropic.StopReasonToolUse {
-				if one.Kind != fakes.OpenAI { // whose chat completions show no thoughts
-					require.Equal(t, lastThought, answer.Content[0].Thinking)
-				}
+				require.Equal(t, lastThought, answer.Content[0].Thinking)
 				require.Equal(t, toolTale, spoken(answer.Content))
 				return
 			}

@@ -118,9 +118,7 @@ func googleLoop(t *testing.T, one target, client *genai.Client, streamed bool) {
 		}
 		if len(calls) == 0 {
 			require.Equal(t, toolTale, text)
-			if one.Kind != fakes.OpenAI { // whose chat completions show no thoughts
-				require.Equal(t, lastThought, thoughts)
-			}
+			require.Equal(t, lastThought, thoughts)
 			return
 		}
 		parts = nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -121,6 +122,39 @@ func TestSDKs(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) { s.run(t, targets) })
 	}
 	g.requireQuietLog(t)
+	for _, one := range targets {
+		requireNoComplaints(t, one)
+	}
+	requireTrueRows(t, g.rows(t))
+}
+
+// meant are the complaints that the tests provoke in a provider of the SDK's own
+// dialect, where requests pass through as they are.
+var meant = []string{"resp_unknown", "call_id x", "text content blocks must be non-empty"}
+
+// requireNoComplaints checks that a strict provider found nothing wrong in what the
+// gateway wrote.
+func requireNoComplaints(t *testing.T, one target) {
+	t.Helper()
+	for _, problem := range one.fake.Problems() {
+		known := func(text string) bool { return strings.Contains(problem, text) }
+		require.True(t, slices.ContainsFunc(meant, known), "%s: %s", one.Name, problem)
+	}
+}
+
+// requireTrueRows checks that every answer was written down with what it cost.
+func requireTrueRows(t *testing.T, rows []usageRow) {
+	t.Helper()
+	require.Greater(t, len(rows), 400)
+	for _, row := range rows {
+		if !row.Success || strings.Contains(row.Model, "embed") {
+			continue
+		}
+		require.EqualValues(t, fakes.InputTokens, row.InputTokens, "%+v", row)
+		if row.OutputTokens != fakes.OutputTokens {
+			require.EqualValues(t, fakes.OutputTokens+fakes.ReasoningTokens, row.OutputTokens, "%+v", row)
+		}
+	}
 }
 
 // inGo runs an SDK's tests for each target in turn.

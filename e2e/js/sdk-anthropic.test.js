@@ -79,11 +79,8 @@ for (const t of targets) {
         const runner = client.beta.messages.toolRunner({ ...params(loop), model: t.thinker, tools: tools(), thinking, stream });
         const last = await runner;
         assert.equal(text(last), told);
-        if (t.kind !== 'openai') {
-          // OpenAI's chat completions show no thoughts.
-          assert.equal(last.content[0].type, 'thinking', JSON.stringify(last.content));
-          assert.equal(last.content[0].thinking, 'Step 3: let me think it over.');
-        }
+        assert.equal(last.content[0].type, 'thinking', JSON.stringify(last.content));
+        assert.equal(last.content[0].thinking, 'Step 3: let me think it over.');
         assert.equal(last.usage.output_tokens, usage.output + usage.reasoning);
       });
     }

@@ -68,10 +68,8 @@ for (const t of targets) {
         });
       }
       assert.equal(answer.text, told);
-      if (t.kind !== 'openai') {
-        const thoughts = answer.candidates[0].content.parts.filter((p) => p.thought).map((p) => p.text);
-        assert.deepEqual(thoughts, ['Step 3: let me think it over.']);
-      }
+      const thoughts = answer.candidates[0].content.parts.filter((p) => p.thought).map((p) => p.text);
+      assert.deepEqual(thoughts, ['Step 3: let me think it over.']);
       assert.equal(answer.usageMetadata.thoughtsTokenCount, usage.reasoning);
     });
 

@@ -74,7 +74,11 @@ for (const t of targets) {
       const answer = await client.chat.completions.parse({
         model: t.model, messages: user('#json'), response_format: zodResponseFormat(City, 'city'),
       });
-      assert.deepEqual(answer.choices[0].message.parsed, { city: 'Paris', population: 42 });
+      const { message } = answer.choices[0];
+      assert.deepEqual(message.parsed, { city: 'Paris', population: 42 });
+      if (t.kind.startsWith('openai')) return; // where it passes as it is
+      const next = await chat('', { messages: [...user('#json'), message, ...user('say: so be it')] });
+      assert.equal(next.choices[0].message.content, 'so be it');
     });
 
     test('system, image and PDF', async () => {
