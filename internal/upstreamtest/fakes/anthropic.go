@@ -458,13 +458,13 @@ func withContent(it Item, content []Item) Item {
 }
 
 func textIn(content []Item) string {
-	var text string
+	var text strings.Builder
 	for _, c := range content {
 		if c.Kind == kindText {
-			text += c.Text
+			text.WriteString(c.Text)
 		}
 	}
-	return text
+	return text.String()
 }
 
 func (a *anthropicReader) messages() *refusal {
@@ -506,7 +506,7 @@ func (a *anthropicReader) messages() *refusal {
 // before it called tools.
 func (a *anthropicReader) order(blocks []anthropicBlock, role, at string, waiting bool, i int) *refusal {
 	last := i == len(a.q.Messages)-1
-	if len(blocks) == 0 && !(last && role == "assistant") {
+	if len(blocks) == 0 && (!last || role != "assistant") {
 		return wrong("%s: all messages must have non-empty content except for the optional final assistant message", at)
 	}
 	if waiting && len(a.called) > 0 {
@@ -538,7 +538,7 @@ func (a *anthropicReader) loop(blocks []anthropicBlock, at string, i int) *refus
 	}
 	calls := slices.ContainsFunc(blocks, func(b anthropicBlock) bool { return b.Type == "tool_use" })
 	if first := blocks[0].Type; calls && first != "thinking" && first != "redacted_thinking" {
-		return wrong("%s.content.0.type: Expected `thinking` or `redacted_thinking`, but found `%s`. When `thinking` is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks).", at, first)
+		return wrong("%s.content.0.type: Expected `thinking` or `redacted_thinking`, but found `%s`. When `thinking` is enabled, a final `assistant` message must start with a thinking block (preceding the lastmost set of `tool_use` and `tool_result` blocks).", at, first)
 	}
 	return nil
 }

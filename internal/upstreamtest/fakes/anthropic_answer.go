@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,11 +21,7 @@ func (s *Server) anthropicRoutes(mux *http.ServeMux) {
 		return problem
 	}))
 	mux.HandleFunc("GET /v1/models", s.anthropic(func(w http.ResponseWriter, _ *http.Request, _ []byte) *refusal {
-		list := []object{}
-		for _, m := range s.models() {
-			list = append(list, anthropicModel(m))
-		}
-		write(w, http.StatusOK, object{"data": list, "has_more": false, "first_id": s.models()[0], "last_id": s.models()[len(s.models())-1]})
+		write(w, http.StatusOK, object{"data": each(s.models(), anthropicModel), "has_more": false, "first_id": s.models()[0], "last_id": s.models()[len(s.models())-1]})
 		return nil
 	}))
 	mux.HandleFunc("GET /v1/models/{model}", s.anthropic(func(w http.ResponseWriter, r *http.Request, _ []byte) *refusal {
@@ -253,10 +250,7 @@ func (a *anthropicAnswer) frames() []frame {
 // block streams one block.
 func (a *anthropicAnswer) block(i int, block object) []frame {
 	var deltas []object
-	begin := object{}
-	for k, v := range block {
-		begin[k] = v
-	}
+	begin := maps.Clone(block)
 	switch block["type"] {
 	case "thinking":
 		for _, w := range words(block["thinking"].(string)) {

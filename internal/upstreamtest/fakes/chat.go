@@ -233,7 +233,7 @@ func (s *Server) chatMessages(p *prompt, q *chatRequest) *refusal {
 		case "tool":
 			n := slices.Index(waiting, m.ToolCallID)
 			if n < 0 {
-				return bad(at+".role", "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.")
+				return bad(at+".role", "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'.")
 			}
 			waiting = slices.Delete(waiting, n, n+1)
 			problem = s.chatResult(p, m, at)

@@ -17,11 +17,7 @@ func (s *Server) openAIRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/chat/completions", s.openAI(s.chat))
 	mux.HandleFunc("POST /v1/embeddings", s.openAI(s.embeddings))
 	mux.HandleFunc("GET /v1/models", s.openAI(func(w http.ResponseWriter, _ *http.Request, _ []byte) *refusal {
-		list := []object{}
-		for _, m := range s.models() {
-			list = append(list, openAIModel(m))
-		}
-		write(w, http.StatusOK, object{"object": "list", "data": list})
+		write(w, http.StatusOK, object{"object": "list", "data": each(s.models(), openAIModel)})
 		return nil
 	}))
 	mux.HandleFunc("GET /v1/models/{model...}", s.openAI(func(w http.ResponseWriter, r *http.Request, _ []byte) *refusal {
@@ -205,7 +201,7 @@ func annotation(text string) object {
 
 func (c *chatAnswer) body() object {
 	body := c.head("chat.completion")
-	var choices []object
+	choices := make([]object, 0, c.p.n)
 	for i := range c.p.n {
 		choices = append(choices, object{
 			"index": i, "message": c.message(i), "finish_reason": c.finish(), "logprobs": c.logprobs(i),
@@ -260,7 +256,7 @@ func (c *chatAnswer) logprobs(choice int) any {
 }
 
 func (c *chatAnswer) logprob(word string) object {
-	top := []object{}
+	top := make([]object, 0, c.p.topLogprobs)
 	for i := range c.p.topLogprobs {
 		alternative := word
 		if i > 0 {
@@ -274,7 +270,7 @@ func (c *chatAnswer) logprob(word string) object {
 }
 
 func token(text string, p float64) object {
-	bytes := []int{}
+	bytes := make([]int, 0, len(text))
 	for i := range len(text) {
 		bytes = append(bytes, int(text[i]))
 	}

@@ -18,10 +18,10 @@ var (
 
 // face is a way to ask: a fake and one of its calls.
 type face struct {
-	name, model, path, streamPath string
-	kind                          Kind
-	header                        map[string]string
-	text                          func(body string) string // of an answer, whole or streamed
+	model, path, streamPath string
+	kind                    Kind
+	header                  map[string]string
+	text                    func(body string) string // of an answer, whole or streamed
 }
 
 var (
@@ -227,7 +227,7 @@ func TestDescribeAlike(t *testing.T) {
 			"generationConfig":{"maxOutputTokens":200,"temperature":0.5,"topP":0.9,"stopSequences":["END"],
 				"responseMimeType":"application/json","responseJsonSchema":` + schema + `}}`,
 	}
-	var descriptions = map[string]*Description{}
+	descriptions := map[string]*Description{}
 	for name, body := range bodies {
 		f := faces[name]
 		s := New(t, f.kind)
@@ -286,7 +286,7 @@ func TestRefuses(t *testing.T) {
 		{"chat", `{"model":"gpt-4o","messages":[]}`, "empty array"},
 		{"chat", gpt(`{"role":"robot","content":"a"}`) + `}`, "robot"},
 		{"chat", gpt(`{"role":"assistant","tool_calls":[`+call+`,"id":"x"}]}`) + `}`, "did not have response messages: x"},
-		{"chat", gpt(`{"role":"tool","tool_call_id":"x","content":"a"}`) + `}`, "preceeding message"},
+		{"chat", gpt(`{"role":"tool","tool_call_id":"x","content":"a"}`) + `}`, "preceding message"},
 		{"chat", gpt(`{"role":"assistant","tool_calls":[`+call+`,"id":"`+strings.Repeat("x", 41)+`"}]},{"role":"tool","tool_call_id":"x","content":"a"}`) + `}`, "string too long"},
 		{"chat", gpt(`{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}`) + `}`, "unsupported image"},
 		{"chat", gpt(`{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]}`) + `}`, "cache_control"},

@@ -263,7 +263,7 @@ func (g *geminiReader) part(c *geminiPart, role, at string) (Item, *refusal) {
 			set++
 		}
 	}
-	if set != 1 && !(set == 0 && c.ThoughtSignature != nil) {
+	if set > 1 || set == 0 && c.ThoughtSignature == nil {
 		return Item{}, invalid("* GenerateContentRequest.%s.data: required oneof field 'data' must have one initialized field", at)
 	}
 	speaker := "user"
@@ -491,10 +491,11 @@ func (g *geminiReader) choice() *refusal {
 }
 
 func (g *geminiReader) generation() *refusal {
-	g.thinks(nil, nil, "")
 	c := g.q.GenerationConfig
-	if c == nil {
-		return nil
+	if c == nil || c.ThinkingConfig == nil {
+		if problem := g.thinks(nil, nil, ""); problem != nil || c == nil {
+			return problem
+		}
 	}
 	p := g.p
 	p.stop, p.temperature, p.topP, p.seed = c.StopSequences, c.Temperature, c.TopP, c.Seed

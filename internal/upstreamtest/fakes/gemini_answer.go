@@ -26,11 +26,7 @@ func (s *Server) geminiRoutes(mux *http.ServeMux) {
 		return &refusal{status: http.StatusNotFound, kind: "NOT_FOUND", message: "Method not found."}
 	}))
 	mux.HandleFunc("GET /v1beta/models", s.gemini(func(w http.ResponseWriter, _ *http.Request, _ []byte) *refusal {
-		list := []object{}
-		for _, m := range s.models() {
-			list = append(list, geminiModel(m))
-		}
-		write(w, http.StatusOK, object{"models": list})
+		write(w, http.StatusOK, object{"models": each(s.models(), geminiModel)})
 		return nil
 	}))
 	mux.HandleFunc("GET /v1beta/models/{model}", s.gemini(func(w http.ResponseWriter, r *http.Request, _ []byte) *refusal {
@@ -262,7 +258,7 @@ func (g *geminiAnswer) logprobs(choice int) object {
 		}
 		for _, w := range words(textOf(part.text, choice)) {
 			chosen = append(chosen, object{"token": w, "logProbability": -0.1, "tokenId": 1})
-			candidates := []object{}
+			candidates := make([]object, 0, g.p.topLogprobs)
 			for i := range g.p.topLogprobs {
 				candidates = append(candidates, object{"token": w + strings.Repeat("'", i), "logProbability": -0.1 * float64(i+1), "tokenId": i + 1})
 			}
@@ -274,7 +270,7 @@ func (g *geminiAnswer) logprobs(choice int) object {
 
 func (g *geminiAnswer) body() object {
 	body := g.head(true)
-	var candidates []object
+	candidates := make([]object, 0, g.p.n)
 	for i := range g.p.n {
 		c := g.last(i)
 		if g.a.end == endRefusal {
@@ -358,14 +354,14 @@ func (s *Server) embedOne(model string, q *geminiEmbedRequest) (object, *refusal
 	case q.Content == nil || len(q.Content.Parts) == 0:
 		return nil, invalid("* EmbedContentRequest.content: contents is not specified")
 	}
-	var text string
+	var text strings.Builder
 	for _, part := range q.Content.Parts {
 		if part.Text == nil || *part.Text == "" {
 			return nil, invalid("* EmbedContentRequest.content: content is empty")
 		}
-		text += *part.Text
+		text.WriteString(*part.Text)
 	}
-	return object{"values": vector(text, q.OutputDimensionality)}, nil
+	return object{"values": vector(text.String(), q.OutputDimensionality)}, nil
 }
 
 func (s *Server) geminiEmbed(w http.ResponseWriter, model string, body []byte) *refusal {

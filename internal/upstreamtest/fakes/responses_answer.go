@@ -148,7 +148,7 @@ func (rs *rsAnswer) logprobs(text string) []object {
 	if rs.r.p.logprobs {
 		for _, w := range words(text) {
 			t := token(w, -0.1)
-			top := []object{}
+			top := make([]object, 0, rs.r.p.topLogprobs)
 			for i := range rs.r.p.topLogprobs {
 				top = append(top, token(w+strings.Repeat("'", i), -0.1*float64(i+1)))
 			}

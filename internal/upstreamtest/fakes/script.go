@@ -24,7 +24,7 @@ func (s *script) said() string { return strings.Join(s.say, "\n") }
 // script reads the user's last words, and gives what came after them.
 func (p *prompt) script() (*script, []Item) {
 	end := len(p.items)
-	for end > 0 && !(p.items[end-1].Role == "user" && p.items[end-1].Kind == kindText) {
+	for end > 0 && (p.items[end-1].Role != "user" || p.items[end-1].Kind != kindText) {
 		end--
 	}
 	first := end

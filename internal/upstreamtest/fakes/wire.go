@@ -205,3 +205,12 @@ func pieces(text string, n int) []string {
 	}
 	return all
 }
+
+// each makes an object of each name.
+func each(names []string, describe func(string) object) []object {
+	all := make([]object, 0, len(names))
+	for _, name := range names {
+		all = append(all, describe(name))
+	}
+	return all
+}
