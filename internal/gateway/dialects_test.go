@@ -243,8 +243,7 @@ func TestErrorsInEachShape(t *testing.T) {
 // A specialist's settings reach an upstream of another format, and a fallback of
 // a third format answers when the first choice does not.
 func TestSpecialistAcross(t *testing.T) {
-	var f *family
-	f = newFamily(t, func(o *gateway.Options) {
+	f := newFamily(t, func(o *gateway.Options) {
 		temperature := 0.5
 		o.Specialists = specialists{{
 			ID: "helper", Name: "Helper", Provider: "anthropic", Model: "claude-sonnet-4-5", SystemPrompt: "Be kind.",
@@ -261,7 +260,7 @@ func TestSpecialistAcross(t *testing.T) {
 		require.InDelta(t, 0.5, *d.Temperature, 0)
 	}
 	before := len(f.ledger.all())
-	f.anthropic.Upstream.Script(upstreamtest.JSON(529, `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`))
+	f.anthropic.Script(upstreamtest.JSON(529, `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`))
 	a := f.chat(`{"model":"helper","messages":[{"role":"user","content":"say: from elsewhere"}]}`)
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	require.Contains(t, a.Body, "from elsewhere")

@@ -105,10 +105,14 @@ func (c client) translate(ex *exchange, a *attempt, format dialect.Name) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	store := ex.storing(format)
+	store, asked := ex.storing(format), ex.request
+	if ex.previousID != "" { // which the caller named, and the expanded body does not
+		asked = asked.Clone()
+		asked.PreviousID = ex.previousID
+	}
 	said.encoder = c.translator.NewEncoder(dialect.AnswerOptions{
 		Stream: said.stream, StreamUsage: ex.request.StreamUsage, Model: ex.call.Model(), RequestID: ex.requestID,
-		Now: func() int64 { return time.Now().Unix() }, Seal: ex.sealer(), Request: ex.request, Store: store,
+		Now: func() int64 { return time.Now().Unix() }, Seal: ex.sealer(), Request: asked, Store: store,
 	})
 	if store {
 		said.keep = ex.keepResponse

@@ -151,7 +151,7 @@ func New(o Options) *Gateway {
 // ([Gateway.Serves]) are answered with a 404.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := locate(r)
-	if e.method != "" && e.method != r.Method && !(e.method == http.MethodGet && r.Method == http.MethodHead) {
+	if !e.takes(r.Method) {
 		g.wrongMethod(w, e)
 		return
 	}

@@ -27,9 +27,9 @@ func TestHostileBodies(t *testing.T) {
 		`[{"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":"tgs1_AAAA"}]},{"role":"user","content":"x"}]`,
 	}
 	for path, body := range map[string]struct{ before, member string }{
-		"/v1/chat/completions":                         {`{"model":"anthropic/claude-sonnet-4-5"`, "messages"},
-		"/v1/responses":                                {`{"model":"anthropic/claude-sonnet-4-5"`, "input"},
-		"/v1/messages":                                 {`{"model":"gemini/gemini-2.5-flash","max_tokens":9`, "messages"},
+		"/v1/chat/completions": {`{"model":"anthropic/claude-sonnet-4-5"`, "messages"},
+		"/v1/responses":        {`{"model":"anthropic/claude-sonnet-4-5"`, "input"},
+		"/v1/messages":         {`{"model":"gemini/gemini-2.5-flash","max_tokens":9`, "messages"},
 		"/v1beta/models/openai/gpt-4o:generateContent": {`{"x":null`, "contents"},
 		"/v1/messages/count_tokens":                    {`{"model":"gemini/gemini-2.5-flash"`, "messages"},
 		"/v1/embeddings":                               {`{"model":"gemini/gemini-embedding-001"`, "input"},

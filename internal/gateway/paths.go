@@ -34,6 +34,11 @@ type endpoint struct {
 	id     string
 }
 
+// takes says whether the endpoint takes a method.
+func (e endpoint) takes(method string) bool {
+	return e.method == "" || e.method == method || e.method == http.MethodGet && method == http.MethodHead
+}
+
 // prefixes stand in front of each dialect's own paths, so that an SDK's base URL
 // may name its dialect. What stands behind one is in that dialect.
 var prefixes = map[string]dialect.Name{

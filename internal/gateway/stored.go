@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/responsestate"
 )
@@ -37,13 +38,11 @@ func (ex *exchange) expand() *llm.Error {
 	if ex.face.name() != dialect.OpenAIResponses || !bytes.Contains(ex.body.bytes(), []byte(keptPrefix)) {
 		return nil
 	}
-	var body struct {
-		PreviousID string `json:"previous_response_id"`
-	}
-	if json.Unmarshal(ex.body.bytes(), &body) != nil || body.PreviousID == "" {
+	id := previousID(ex.body.bytes())
+	if id == "" {
 		return nil // the words stand elsewhere in it
 	}
-	entry, err := ex.g.stored(ex.r.Context(), body.PreviousID, ex.owner())
+	entry, err := ex.g.stored(ex.r.Context(), id, ex.owner())
 	if err != nil {
 		err.Param, err.Code = "previous_response_id", "previous_response_not_found"
 		if err.Cause == llm.CauseNotFound {
@@ -57,10 +56,22 @@ func (ex *exchange) expand() *llm.Error {
 	}
 	ex.body.free()
 	ex.body = &buffer{b: expanded, kept: true}
-	ex.rewritten, ex.previousID = true, body.PreviousID
+	ex.rewritten, ex.previousID = true, id
 	call, err := ex.face.read(expanded)
 	ex.call = call
 	return err
+}
+
+// previousID is the answer that a body continues; "" for none. The body was read
+// before, so it is well formed.
+func previousID(body []byte) (id string) {
+	s := jsonedit.NewScanner(body)
+	for name := range s.Members {
+		if string(name) == "previous_response_id" && s.Kind() == jsonedit.KindString {
+			id = string(s.Text(nil))
+		}
+	}
+	return id
 }
 
 // stored looks an answer up.

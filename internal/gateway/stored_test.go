@@ -104,6 +104,7 @@ func TestPreviousResponse(t *testing.T) {
 		second := lastResponse(t, f.post("/v1/responses",
 			`{"model":"anthropic/claude-sonnet-4-5","stream":`+stream+`,"previous_response_id":"`+first.ID+`","input":[{"role":"user","content":"say: two"}]}`))
 		require.Equal(t, "two", second.text())
+		require.Equal(t, first.ID, *second.PreviousResponseID)
 		require.Equal(t, 1, store.len(), "nothing is kept unasked")
 		var said []string
 		for _, item := range f.anthropic.LastDescription().Items {
