@@ -364,6 +364,32 @@ func BenchmarkSkip(b *testing.B) {
 	}
 }
 
+// code is text with as many escapes as text ever has.
+var code = strings.Repeat("func main() {\n\tfmt.Println(\"hello\")\n}\n", 2000)
+
+func BenchmarkText(b *testing.B) {
+	src := AppendQuote(nil, code)
+	var text []byte
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		s := NewScanner(src)
+		text = s.Text(text[:0])
+	}
+	require.Equal(b, code, string(text))
+}
+
+func BenchmarkAppendQuote(b *testing.B) {
+	for name, text := range map[string]string{"code": code, "word": "word", "delta": " a \"token\"\n"} {
+		b.Run(name, func(b *testing.B) {
+			var dst []byte
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				dst = AppendQuote(dst[:0], text)
+			}
+		})
+	}
+}
+
 // AppendText says what the JSON library says, in every string.
 func FuzzAppendText(f *testing.F) {
 	for _, text := range []string{`""`, `"plain"`, `"a\nb\t\"c\"\\d\/e\u00fc\u20ac"`, `"\ud83d\ude00"`, `"\ud83d"`, "\"\xff\\n\"", `"\u0000\u001F"`, `"\b\f\r"`} {

@@ -9,13 +9,8 @@
 package jsonedit
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxDepth bounds how deep arrays and objects may be nested.
@@ -163,11 +158,33 @@ func (s *Scanner) Skip() []byte {
 // Text takes a string and appends what it says to dst, as [AppendText] does. It
 // takes other values too and appends nothing.
 func (s *Scanner) Text(dst []byte) []byte {
+	text, copied := s.TextIn(dst)
+	if copied {
+		return text
+	}
+	return append(dst, text...)
+}
+
+// TextIn is Text without a copy where there need not be one: a string without
+// escapes is given as it stands in the source, and dst is not used. copied says
+// that what a string says was appended to dst.
+func (s *Scanner) TextIn(dst []byte) (text []byte, copied bool) {
 	if s.peek() != '"' {
 		s.Skip()
-		return dst
+		return nil, false
 	}
-	return AppendText(dst, s.Skip())
+	start := s.pos
+	if end := plainString(s.src, start); end > 0 {
+		s.pos = end
+		return s.src[start+1 : end-1 : end-1], false
+	}
+	text, end, reason := appendString(dst, s.src, start)
+	if reason != "" {
+		s.fail(end, reason)
+		return nil, false
+	}
+	s.pos = end
+	return text, true
 }
 
 // Int takes a number that is an integer within int64, possibly written with a
@@ -201,76 +218,6 @@ func ParseInt(number []byte) (n int64, ok bool) {
 		return 0, false
 	}
 	return int64(f), true
-}
-
-// AppendText appends what a valid JSON string, given with its quotes, says.
-// Broken UTF-8 and lone surrogates become U+FFFD where the string has escapes,
-// and stay as they are where it has none.
-func AppendText(dst, quoted []byte) []byte {
-	if len(quoted) < 2 {
-		return dst
-	}
-	text := quoted[1 : len(quoted)-1]
-	escape := bytes.IndexByte(text, '\\')
-	if escape < 0 {
-		return append(dst, text...)
-	}
-	if utf8.Valid(text) {
-		if all, ok := appendUnescaped(dst, text, escape); ok {
-			return all
-		}
-	}
-	// The only errors are of UTF-8, and what is appended has U+FFFD there.
-	dst, _ = jsontext.AppendUnquote(dst, quoted)
-	return dst
-}
-
-// appendUnescaped is AppendText for what nearly every string is: good UTF-8 with
-// escapes that are characters of their own, the first of them at escape. For
-// surrogates it gives up.
-func appendUnescaped(dst, text []byte, escape int) ([]byte, bool) {
-	for escape >= 0 {
-		dst = append(dst, text[:escape]...)
-		text = text[escape:]
-		if len(text) < 2 {
-			return nil, false
-		}
-		switch c := text[1]; c {
-		case 'n':
-			dst = append(dst, '\n')
-		case 't':
-			dst = append(dst, '\t')
-		case 'r':
-			dst = append(dst, '\r')
-		case 'b':
-			dst = append(dst, '\b')
-		case 'f':
-			dst = append(dst, '\f')
-		case '"', '\\', '/':
-			dst = append(dst, c)
-		case 'u':
-			if len(text) < 6 {
-				return nil, false
-			}
-			r, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-			if err != nil || utf16.IsSurrogate(rune(r)) {
-				return nil, false
-			}
-			dst = utf8.AppendRune(dst, rune(r))
-			text = text[4:]
-		default:
-			return nil, false
-		}
-		text = text[2:]
-		escape = bytes.IndexByte(text, '\\')
-	}
-	return append(dst, text...), true
-}
-
-// AppendQuote appends text as a JSON string. Broken UTF-8 becomes U+FFFD.
-func AppendQuote[S string | []byte](dst []byte, text S) []byte {
-	dst, _ = jsontext.AppendQuote(dst, text) // the only errors are of UTF-8
-	return dst
 }
 
 // name takes a member's name and its colon. The result lasts as long as the

@@ -1,7 +1,6 @@
 package jsonedit
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -101,26 +100,19 @@ func skipArray(src []byte, i, depth int) (end int, reason string) {
 	}
 }
 
-// longString is how far a string is read eight bytes at a time; one that goes
-// on is worth the calls that search faster.
-const longString = 64
-
 // skipString finds a string's end. It also says whether the string has escapes.
 func skipString(src []byte, i int) (end int, escaped bool, reason string) {
-	i++
-	for long := i + longString; i < long; {
-		for i+8 <= len(src) {
+	for i++; ; {
+		for len(src)-i >= 8 {
 			found := special(binary.LittleEndian.Uint64(src[i:]))
 			if found != 0 {
 				i += bits.TrailingZeros64(found) / 8
 				break
 			}
-			if i += 8; i >= long {
-				return skipLongString(src, i, escaped)
-			}
+			i += 8
 		}
 		for i < len(src) && src[i] >= ' ' && src[i] != '"' && src[i] != '\\' {
-			i++ // the last few bytes of src
+			i++ // one of the last bytes of src
 		}
 		switch {
 		case i >= len(src):
@@ -135,74 +127,6 @@ func skipString(src []byte, i int) (end int, escaped bool, reason string) {
 			return i, escaped, reason
 		}
 	}
-	return skipLongString(src, i, escaped)
-}
-
-// skipLongString is skipString from the middle of a string on. It looks for the
-// next quote once, and up to there for backslashes and control characters.
-func skipLongString(src []byte, i int, escaped bool) (end int, _ bool, reason string) {
-	quote := i - 1
-	for {
-		if quote < i {
-			if quote = bytes.IndexByte(src[i:], '"'); quote < 0 {
-				quote = len(src)
-			} else {
-				quote += i
-			}
-		}
-		end := quote
-		if slash := bytes.IndexByte(src[i:quote], '\\'); slash >= 0 {
-			end = i + slash
-		}
-		switch bad := control(src[i:end]); {
-		case bad >= 0:
-			return i + bad, escaped, reasonString
-		case end == len(src):
-			return end, escaped, reasonString
-		case end == quote:
-			return end + 1, escaped, ""
-		}
-		escaped = true
-		if i, reason = skipEscape(src, end); reason != "" {
-			return i, escaped, reason
-		}
-	}
-}
-
-// control finds the first control character; -1: there is none.
-func control(b []byte) int {
-	const (
-		spaces = 0x2020202020202020
-		tops   = 0x8080808080808080
-	)
-	i := 0
-	for ; i+32 <= len(b); i += 32 {
-		w, x := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:])
-		y, z := binary.LittleEndian.Uint64(b[i+16:]), binary.LittleEndian.Uint64(b[i+24:])
-		if ((w-spaces)&^w|(x-spaces)&^x|(y-spaces)&^y|(z-spaces)&^z)&tops != 0 {
-			break
-		}
-	}
-	for ; i < len(b); i++ {
-		if b[i] < ' ' {
-			return i
-		}
-	}
-	return -1
-}
-
-// special sets the top bit of those of eight bytes that are a quote, a
-// backslash or a control character. Each of the three terms is the usual test
-// for bytes below n, (x-n)&^x; bytes above 0x7F never pass it. A borrow may also
-// mark a byte above one that passed, so only the lowest mark is sure.
-func special(x uint64) uint64 {
-	const (
-		ones = 0x0101010101010101
-		tops = 0x8080808080808080
-	)
-	quote := x ^ ones*'"'
-	slash := x ^ ones*'\\'
-	return ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*' ')&^x) & tops
 }
 
 func skipEscape(src []byte, i int) (end int, reason string) {

@@ -14,7 +14,11 @@ func (r *Reader) Peek(member string) string {
 			if s.Kind() != jsonedit.KindString {
 				return ""
 			}
-			return string(s.Text(nil))
+			text, copied := s.TextIn(r.text[:0])
+			if copied {
+				r.text = text
+			}
+			return r.texts.Word(text)
 		}
 	}
 	return ""

@@ -21,10 +21,11 @@ type Reader struct {
 	steps []step
 	room  [12]step // backs steps of the usual depth
 	err   *llm.Error
-	text  []byte  // scratch
-	texts *texts  // where texts go
-	outer *Reader // the reader of the body that this one reads a value of
-	inner *Reader // what At gives, kept for the next time
+	names [][]byte // of the members so far of the objects being read
+	text  []byte   // scratch
+	texts *Texts   // where texts go
+	outer *Reader  // the reader of the body that this one reads a value of
+	inner *Reader  // what At gives, kept for the next time
 }
 
 // step is one step of a path: a member's name, or an element's index.
@@ -35,7 +36,7 @@ type step struct {
 
 // NewReader returns a reader at the start of a body.
 func NewReader(body []byte) *Reader {
-	r := &Reader{s: jsonedit.NewScanner(body), texts: &texts{size: len(body)}}
+	r := &Reader{s: jsonedit.NewScanner(body), texts: NewTexts(len(body))}
 	r.steps = r.room[:0]
 	return r
 }
@@ -119,7 +120,7 @@ func (r *Reader) At(member string, value []byte) *Reader {
 		r.inner = inner
 	}
 	inner.s, inner.err = jsonedit.NewScanner(value), r.err
-	inner.steps = append(inner.room[:0], r.steps...)
+	inner.steps, inner.names = append(inner.room[:0], r.steps...), inner.names[:0]
 	if member != "" {
 		inner.steps = append(inner.steps, step{name: []byte(member), index: -1})
 	}
@@ -156,19 +157,19 @@ func (r *Reader) Members(yield func(name []byte) bool) {
 		r.want("an object")
 		return
 	}
-	at := len(r.steps)
+	at, first := len(r.steps), len(r.names)
 	r.steps = append(r.steps, step{index: -1})
-	var seen uniqueNames
+	var many map[string]struct{}
 	for name := range r.s.Members {
 		r.steps[at].name = name
-		if !seen.add(name) {
+		if r.twice(first, name, &many) {
 			r.Fail("", "comes twice")
 		}
 		if r.err != nil || r.s.Kind() != jsonedit.KindNull && !yield(name) || r.err != nil {
 			return
 		}
 	}
-	r.steps = r.steps[:at]
+	r.steps, r.names = r.steps[:at], r.names[:first]
 }
 
 // Elements loops over the elements of an array by index.
@@ -195,7 +196,15 @@ func (r *Reader) Text() string {
 		r.want("a string")
 		return ""
 	}
-	return r.Unquote("", r.s.Skip())
+	return r.said(r.s.TextIn(r.text[:0]))
+}
+
+// said gives what a string says, which may be in the scratch memory.
+func (r *Reader) said(text []byte, scratch bool) string {
+	if scratch {
+		r.text = text
+	}
+	return r.texts.Of(text)
 }
 
 // Unquote gives what a string says that Value took, of a member of the object at
@@ -207,33 +216,8 @@ func (r *Reader) Unquote(member string, quoted []byte) string {
 		}
 		return ""
 	}
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return r.texts.of(quoted[1 : len(quoted)-1])
-	}
-	r.text = jsonedit.AppendText(r.text[:0], quoted)
-	return r.texts.of(r.text)
-}
-
-// texts makes strings that share memory, since a body has very many short ones.
-type texts struct {
-	room strings.Builder
-	size int // of the body
-}
-
-// Texts longer than this have memory of their own.
-const longText = 4 << 10
-
-func (t *texts) of(text []byte) string {
-	if len(text) > longText {
-		return string(text)
-	}
-	if t.room.Cap()-t.room.Len() < len(text) {
-		t.room = strings.Builder{}
-		t.room.Grow(max(len(text), min(t.size, 4*longText)))
-	}
-	from := t.room.Len()
-	t.room.Write(text)
-	return t.room.String()[from:]
+	s := jsonedit.NewScanner(quoted)
+	return r.said(s.TextIn(r.text[:0]))
 }
 
 // Word takes a string that must be one of some.
@@ -358,34 +342,28 @@ func pointerPath(pointer string) string {
 	return path.String()
 }
 
-// uniqueNames notices names that come twice. Few are compared one by one, many
-// through a map, so that a hostile body costs no more than its length.
-type uniqueNames struct {
-	few  [16][]byte
-	n    int
-	many map[string]struct{}
-}
-
-func (u *uniqueNames) add(name []byte) bool {
-	if u.n < len(u.few) {
-		for _, n := range u.few[:u.n] {
+// twice notes a name of the object whose names begin at first, and says that it
+// came before. Few names are compared one by one, many through a map, so that a
+// hostile body costs no more than its length.
+func (r *Reader) twice(first int, name []byte, many *map[string]struct{}) bool {
+	const few = 16
+	before := r.names[first:]
+	if len(before) < few {
+		for _, n := range before {
 			if string(n) == string(name) {
-				return false
+				return true
 			}
 		}
-		u.few[u.n] = name
-		u.n++
-		return true
-	}
-	if u.many == nil {
-		u.many = make(map[string]struct{}, 2*len(u.few))
-		for _, n := range u.few {
-			u.many[string(n)] = struct{}{}
-		}
-	}
-	if _, twice := u.many[string(name)]; twice {
+		r.names = append(r.names, name)
 		return false
 	}
-	u.many[string(name)] = struct{}{}
-	return true
+	if *many == nil {
+		*many = make(map[string]struct{}, 2*few)
+		for _, n := range before {
+			(*many)[string(n)] = struct{}{}
+		}
+	}
+	_, is := (*many)[string(name)]
+	(*many)[string(name)] = struct{}{}
+	return is
 }

@@ -182,9 +182,10 @@ func TestDataURLs(t *testing.T) {
 func TestFitID(t *testing.T) {
 	require.Equal(t, "short", wire.FitID("short", 40))
 	long := strings.Repeat("x", 41)
-	require.Len(t, wire.FitID(long, 40), 29)
-	require.Equal(t, wire.FitID(long, 40), wire.FitID(long, 40))
-	require.NotEqual(t, wire.FitID(long, 40), wire.FitID(long+"y", 40))
+	fit := wire.FitID(long, 40)
+	require.Len(t, fit, 29)
+	require.Equal(t, fit, wire.FitID(long, 40))
+	require.NotEqual(t, fit, wire.FitID(long+"y", 40))
 }
 
 func TestSlab(t *testing.T) {
