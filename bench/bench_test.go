@@ -152,13 +152,13 @@ func TestRows(t *testing.T) {
 		Metric: all[0].title, Unit: "µs", Caddy: 100, Tollgate: 110, Ratio: 1.1, Bar: "1.2 ×", OK: true,
 	}}, rows)
 
-	rows = rowsOf(all[4], &result{Samples: map[string][]sample{"direct": samples(1), "caddy": samples(2), "tollgate": samples(5)}})
+	rows = rowsOf(all[5], &result{Samples: map[string][]sample{"direct": samples(1), "caddy": samples(2), "tollgate": samples(5)}})
 	require.Equal(t, []row{
-		{Metric: all[4].title + ", p50", Unit: "ms", Caddy: 1, Tollgate: 4, Ratio: 4, Bar: "0.25 ms"},
-		{Metric: all[4].title + ", p99", Unit: "ms", Caddy: 2, Tollgate: 8, Ratio: 4, Bar: "1.5 ms"},
+		{Metric: all[5].title + ", p50", Unit: "ms", Caddy: 1, Tollgate: 4, Ratio: 4, Bar: "0.25 ms"},
+		{Metric: all[5].title + ", p99", Unit: "ms", Caddy: 2, Tollgate: 8, Ratio: 4, Bar: "1.5 ms"},
 	}, rows)
 
-	rows = rowsOf(all[3], &result{
+	rows = rowsOf(all[4], &result{
 		Samples: map[string][]sample{"caddy": samples(10), "tollgate": samples(9)},
 		Memory:  map[string]memory{"caddy": {Peak: 100 << 20}, "tollgate": {Peak: 150 << 20}},
 	})
