@@ -235,8 +235,13 @@ func TestDefaults(t *testing.T) {
 
 func TestProviders(t *testing.T) {
 	columns := [][]dialect.Name{
-		{dialect.OpenAIChat}, {dialect.OpenAICompletions}, {dialect.OpenAIResponses}, {dialect.AnthropicMessages}, {dialect.Gemini},
-		{dialect.OpenAIEmbeddings, dialect.GeminiEmbeddings}, {dialect.OpenAICount, dialect.AnthropicCount, dialect.GeminiCount},
+		{dialect.OpenAIChat},
+		{dialect.OpenAICompletions},
+		{dialect.OpenAIResponses},
+		{dialect.AnthropicMessages},
+		{dialect.Gemini},
+		{dialect.OpenAIEmbeddings, dialect.GeminiEmbeddings},
+		{dialect.OpenAICount, dialect.AnthropicCount, dialect.GeminiCount},
 	}
 	rows := table(t, "configuration.md", "## Providers")
 	require.Len(t, rows, len(upstream.Presets))

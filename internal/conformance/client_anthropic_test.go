@@ -1,5 +1,7 @@
 package conformance
 
+import "maps"
+
 // anthropicClient speaks Anthropic's messages.
 type anthropicClient struct{}
 
@@ -56,9 +58,7 @@ func (anthropicClient) body(t talk) object {
 	if t.think {
 		b["thinking"] = object{"type": "enabled", "budget_tokens": int64(2048)}
 	}
-	for name, value := range t.extra {
-		b[name] = value
-	}
+	maps.Copy(b, t.extra)
 	return b
 }
 

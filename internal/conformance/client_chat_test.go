@@ -1,6 +1,6 @@
 package conformance
 
-import "strings"
+import "maps"
 
 // chatClient speaks OpenAI's chat completions.
 type chatClient struct{}
@@ -59,9 +59,7 @@ func (chatClient) body(t talk) object {
 	if t.max > 0 {
 		b["max_completion_tokens"] = t.max
 	}
-	for name, value := range t.extra {
-		b[name] = value
-	}
+	maps.Copy(b, t.extra)
 	return b
 }
 
@@ -158,5 +156,3 @@ func first(v any) any {
 	}
 	return nil
 }
-
-func joined(texts []string) string { return strings.Join(texts, "") }

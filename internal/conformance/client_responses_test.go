@@ -1,5 +1,7 @@
 package conformance
 
+import "maps"
+
 // responsesClient speaks OpenAI's Responses.
 type responsesClient struct{}
 
@@ -53,9 +55,7 @@ func (responsesClient) body(t talk) object {
 	if t.max > 0 {
 		b["max_output_tokens"] = t.max
 	}
-	for name, value := range t.extra {
-		b[name] = value
-	}
+	maps.Copy(b, t.extra)
 	return b
 }
 

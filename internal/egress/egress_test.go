@@ -190,8 +190,7 @@ func TestTheSocketIsChecked(t *testing.T) {
 func TestRedirects(t *testing.T) {
 	hidden := newSite(t, inside, serve(png))
 	steps := func(n int) string { return fmt.Sprintf("/step/%d", n) }
-	var s *site
-	s = newSite(t, outside, func(w http.ResponseWriter, r *http.Request) {
+	s := newSite(t, outside, func(w http.ResponseWriter, r *http.Request) {
 		var left int
 		if _, err := fmt.Sscanf(r.URL.Path, "/step/%d", &left); err == nil && left > 0 {
 			http.Redirect(w, r, steps(left-1), http.StatusFound)

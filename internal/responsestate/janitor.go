@@ -58,7 +58,7 @@ func (s *Store) sweepNowAndThen(ctx context.Context) {
 // pause is the time to the next sweep. It differs by up to a fifth, so that
 // replicas that started together do not sweep together.
 func pause() time.Duration {
-	return sweepInterval - sweepInterval/5 + rand.N(2*sweepInterval/5) //nolint:gosec // needs no secrecy
+	return sweepInterval - sweepInterval/5 + rand.N(2*sweepInterval/5)
 }
 
 // sweep deletes what has expired, in batches.

@@ -51,24 +51,24 @@ func (e endpoint) at(segment string) *url.URL {
 // paths are a format's two endpoints.
 type paths struct{ whole, stream endpoint }
 
-func (p *Provider) pathsAt(base *url.URL, format dialect.Name) (paths, bool) {
+func (p *Provider) pathsAt(base *url.URL, format dialect.Name) paths {
 	path, ok := p.preset.Endpoints[format]
 	if !ok {
-		return paths{}, false
+		return paths{}
 	}
 	found := paths{whole: newEndpoint(base, path)}
 	found.stream = found.whole
 	if path, ok := p.preset.Streams[format]; ok {
 		found.stream = newEndpoint(base, path)
 	}
-	return found, true
+	return found
 }
 
 // setEndpoints makes the endpoints below the provider's own base URL.
 func (p *Provider) setEndpoints() {
 	p.endpoints = make(map[dialect.Name]paths, len(p.preset.Endpoints))
 	for format := range p.preset.Endpoints {
-		p.endpoints[format], _ = p.pathsAt(p.base, format)
+		p.endpoints[format] = p.pathsAt(p.base, format)
 	}
 }
 
@@ -112,7 +112,7 @@ func (p *Provider) Rebase(format dialect.Name, model string, stream bool, raw st
 	if err != nil {
 		return nil, false, err
 	}
-	found, _ := p.pathsAt(base, format)
+	found := p.pathsAt(base, format)
 	return p.at(found, format, model, stream), base.Scheme == p.base.Scheme && base.Host == p.base.Host, nil
 }
 

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/financecommander/tollgate/internal/dialect"
@@ -224,8 +225,8 @@ func (r *reader) redacted(parts []llm.Part, pos llm.Pos) []llm.Part {
 
 // attach gives state back to the last text.
 func attach(parts []llm.Part, state *llm.Opaque) {
-	for i := len(parts) - 1; i >= 0; i-- {
-		if t, ok := parts[i].(*llm.Text); ok {
+	for _, p := range slices.Backward(parts) {
+		if t, ok := p.(*llm.Text); ok {
 			t.Opaque = state
 			return
 		}

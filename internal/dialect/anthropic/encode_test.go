@@ -294,7 +294,8 @@ func TestEncodeMessages(t *testing.T) {
 		},
 		"names": {
 			[]llm.Message{{Role: llm.RoleUser, Name: "Ann", Pos: llm.Pos{Message: 0, Part: -1}, Parts: []llm.Part{text("a")}}},
-			`{"messages":[{"role":"user","content":"a"}]}`, []string{"messages[0].name"},
+			`{"messages":[{"role":"user","content":"a"}]}`,
+			[]string{"messages[0].name"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -155,7 +155,7 @@ func requireStrict(t *testing.T, stream []byte, whole bool) {
 	var s sse.Scanner
 	_, _ = s.Write(stream)
 	var kinds []string
-	next, open, tool := 0.0, false, false
+	next, open, tool := 0, false, false
 	for e, ok := s.Next(); ok; e, ok = s.Next() {
 		data := map[string]any{}
 		require.NoError(t, json.Unmarshal(e.Data, &data), "%s", e.Data)
@@ -164,18 +164,18 @@ func requireStrict(t *testing.T, stream []byte, whole bool) {
 		switch string(e.Type) {
 		case "content_block_start":
 			require.False(t, open)
-			require.Equal(t, next, data["index"])
+			require.EqualValues(t, next, data["index"])
 			open, tool = true, data["content_block"].(map[string]any)["type"] == "tool_use"
 		case "content_block_delta":
 			require.True(t, open)
-			require.Equal(t, next, data["index"])
+			require.EqualValues(t, next, data["index"])
 			if tool {
 				require.Empty(t, data["delta"].(map[string]any)["partial_json"])
 			}
 			tool = false
 		case "content_block_stop":
 			require.True(t, open)
-			require.Equal(t, next, data["index"])
+			require.EqualValues(t, next, data["index"])
 			open, next = false, next+1
 		}
 	}

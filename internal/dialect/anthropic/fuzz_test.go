@@ -82,9 +82,8 @@ func FuzzMeter(f *testing.F) {
 
 func requireNotNegative(t *testing.T, u llm.Usage) {
 	t.Helper()
-	v := reflect.ValueOf(u)
-	for i := range v.NumField() {
-		require.GreaterOrEqual(t, v.Field(i).Int(), int64(0))
+	for _, count := range reflect.ValueOf(u).Fields() {
+		require.GreaterOrEqual(t, count.Int(), int64(0))
 	}
 }
 

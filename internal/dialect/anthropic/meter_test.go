@@ -72,8 +72,11 @@ func TestUsage(t *testing.T) {
 		"cache":      {[]string{start(`{"input_tokens":1,"cache_read_input_tokens":2,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}`)}, llm.Usage{Input: 1, CacheRead: 2, CacheWrite5m: 3, CacheWrite1h: 4}, false},
 		"total only": {[]string{start(`{"input_tokens":1,"cache_creation_input_tokens":7}`)}, llm.Usage{Input: 1, CacheWrite5m: 7}, false},
 		"split only": {[]string{start(`{"input_tokens":1,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}`)}, llm.Usage{Input: 1, CacheWrite5m: 3, CacheWrite1h: 4}, false},
-		"total moves": {[]string{start(`{"input_tokens":1,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}`), delta(`{"output_tokens":1,"cache_creation_input_tokens":9}`)},
-			llm.Usage{Input: 1, CacheWrite5m: 5, CacheWrite1h: 4, Output: 1}, false},
+		"total moves": {
+			[]string{start(`{"input_tokens":1,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}`), delta(`{"output_tokens":1,"cache_creation_input_tokens":9}`)},
+			llm.Usage{Input: 1, CacheWrite5m: 5, CacheWrite1h: 4, Output: 1},
+			false,
+		},
 		"thinking": {[]string{delta(`{"output_tokens":5,"output_tokens_details":{"thinking_tokens":3}}`)}, llm.Usage{Output: 2, Reasoning: 3}, false},
 		"too much": {[]string{delta(`{"output_tokens":5,"output_tokens_details":{"thinking_tokens":30}}`)}, llm.Usage{Reasoning: 5}, false},
 		"negative": {[]string{delta(`{"output_tokens":-5,"input_tokens":1e300}`)}, llm.Usage{}, false},
@@ -164,7 +167,7 @@ func TestNativeBlocks(t *testing.T) {
 			requireSequence(t, got)
 			begin := got[1].(llm.PartStart).Begin.(*llm.NativePart)
 			require.JSONEq(t, test.want, string(begin.JSON))
-			require.Equal(t, any(value(t, []byte(test.want)).(map[string]any)["type"]), any(begin.Type))
+			require.Equal(t, value(t, []byte(test.want)).(map[string]any)["type"], any(begin.Type))
 		})
 	}
 }

@@ -4,19 +4,16 @@ import (
 	"github.com/financecommander/tollgate/internal/dialect/wire"
 )
 
-// append writes the request, its contents by hand, since they are nearly all of
+// encode writes the request, its contents by hand, since they are nearly all of
 // it.
-func (r *request) append(dst []byte) []byte {
+func (r *request) encode() []byte {
 	rest := *r
 	rest.Contents = nil
 	size := 0
 	for i := range r.Contents {
 		size += r.Contents[i].size()
 	}
-	if cap(dst)-len(dst) < size {
-		dst = append(make([]byte, 0, len(dst)+size+size/8+4<<10), dst...)
-	}
-	w := wire.Writer{Bytes: dst}
+	w := wire.Writer{Bytes: make([]byte, 0, size+size/8+4<<10)}
 	w.Object().Name("contents").Array()
 	for i := range r.Contents {
 		r.Contents[i].append(&w)

@@ -160,12 +160,12 @@ func (c Count) EncodeCount(r *llm.Request, o dialect.EncodeOptions) ([]byte, err
 		return nil, err
 	}
 	if o.Vertex {
-		return in.append(nil), nil
+		return in.encode(), nil
 	}
 	if in.SystemInstruction == nil && len(in.Tools) == 0 && in.ToolConfig == nil && in.GenerationConfig == nil {
-		return (&request{Contents: in.Contents, Extra: in.Extra}).append(nil), nil
+		return (&request{Contents: in.Contents, Extra: in.Extra}).encode(), nil
 	}
-	body := append([]byte(`{"`+wholeRequest+`":`), in.append(nil)...)
+	body := append([]byte(`{"`+wholeRequest+`":`), in.encode()...)
 	body = jsonedit.AppendQuote(append(body[:len(body)-1], `,"model":`...), modelName(model))
 	return append(body, "}}"...), nil
 }

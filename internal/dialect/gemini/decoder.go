@@ -53,7 +53,7 @@ func (Generate) NewDecoder(o dialect.UpstreamOptions) dialect.Decoder { return n
 
 func newDecoder(o dialect.UpstreamOptions) *decoder {
 	d := &decoder{model: o.Model}
-	d.meter.answer = d
+	d.answer = d
 	return d
 }
 
@@ -109,7 +109,7 @@ func (d *decoder) chunk(data []byte, members []member, candidates []candidateVie
 	}
 	if !d.started {
 		d.started = true
-		d.say(llm.Started{ID: d.id, Model: d.meter.reading.Model, Created: d.created, Extra: membersExtra(d.extra)})
+		d.say(llm.Started{ID: d.id, Model: d.reading.Model, Created: d.created, Extra: membersExtra(d.extra)})
 	}
 	for i := range candidates {
 		d.candidate(data, &candidates[i])

@@ -22,7 +22,7 @@ func (g Generate) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return out.append(nil), nil
+	return out.encode(), nil
 }
 
 func encodeRequest(r *llm.Request, model string, o dialect.EncodeOptions) (*request, error) {

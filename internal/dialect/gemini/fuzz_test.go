@@ -151,9 +151,8 @@ func requireStream(t *testing.T, out []byte) {
 
 func requireBuckets(t *testing.T, u llm.Usage) {
 	t.Helper()
-	v := reflect.ValueOf(u)
-	for i := range v.NumField() {
-		require.GreaterOrEqual(t, v.Field(i).Int(), int64(0))
+	for _, count := range reflect.ValueOf(u).Fields() {
+		require.GreaterOrEqual(t, count.Int(), int64(0))
 	}
 }
 

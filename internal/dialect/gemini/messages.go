@@ -33,8 +33,9 @@ func wireRole(role llm.Role) string {
 		return ""
 	case llm.RoleAssistant:
 		return roleModel
+	default:
+		return roleUser
 	}
-	return roleUser
 }
 
 func (e *requestEncoder) messages() error {

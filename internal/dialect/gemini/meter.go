@@ -89,7 +89,7 @@ func (m *meter) Body(body []byte) {
 		*m = meter{}
 		valid, known = m.read(body)
 	}
-	if m.reading.Err == nil && !(valid && known) {
+	if m.reading.Err == nil && (!valid || !known) {
 		m.reading.Err = wire.NotUnderstood()
 	}
 }

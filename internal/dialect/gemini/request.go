@@ -177,11 +177,13 @@ func (k *call) patchConfig(e *jsonedit.Editor, edits dialect.Edits) {
 	}
 	if k.configName == "" {
 		name, _ := spelling(&k.Object, "generationConfig", "generation_config")
-		text := ""
+		var config wire.Writer
+		config.Object()
 		for _, m := range set {
-			text += `,"` + m[0] + `":` + m[1]
+			config.Name(m[0]).Raw([]byte(m[1]))
 		}
-		e.Set(name, "{"+text[1:]+"}")
+		config.End()
+		e.Set(name, string(config.Bytes))
 		return
 	}
 	inner := k.config.Edit()

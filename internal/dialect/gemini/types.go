@@ -26,8 +26,7 @@ type list[T any] []T
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
 func (l *list[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	switch d.PeekKind() {
-	case '[', 'n':
+	if k := d.PeekKind(); k == '[' || k == 'n' {
 		return json.UnmarshalDecode(d, (*[]T)(l))
 	}
 	var one T

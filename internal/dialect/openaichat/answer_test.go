@@ -218,7 +218,10 @@ func TestFailedStream(t *testing.T) {
 	e := openaichat.Chat.NewEncoder(answerOptions())
 	var stream []byte
 	for _, event := range []llm.Event{
-		llm.PartStart{Begin: &llm.Text{}}, llm.TextDelta{Text: "a"}, llm.PartEnd{}, llm.ChoiceEnd{Reason: llm.FinishStop},
+		llm.PartStart{Begin: &llm.Text{}},
+		llm.TextDelta{Text: "a"},
+		llm.PartEnd{},
+		llm.ChoiceEnd{Reason: llm.FinishStop},
 		llm.Failed{Err: &llm.Error{Cause: llm.CauseUpstreamCut, Message: "broke off"}},
 	} {
 		stream = e.AppendEvent(stream, event)
@@ -244,8 +247,10 @@ func TestQuirksOfCalls(t *testing.T) {
 		"whole, no index": {[]string{call(`{"id":"a","function":{"name":"f","arguments":"{}"}},{"id":"b","function":{"name":"g","arguments":"[]"}}`)}, []string{"a", "f", "{}", "b", "g", "[]"}},
 		"null index":      {[]string{call(`{"index":null,"id":"a","function":{"name":"f","arguments":"{}"}}`)}, []string{"a", "f", "{}"}},
 		"one index":       {[]string{call(`{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}`), call(`{"index":0,"id":"b","function":{"name":"f","arguments":"[]"}}`)}, []string{"a", "f", "{}", "b", "f", "[]"}},
-		"one index, no ids": {[]string{call(`{"index":0,"id":"","function":{"name":"f","arguments":"{}"}}`), call(`{"index":0,"id":"","function":{"name":"f","arguments":"[]"}}`)},
-			[]string{"call_", "f", "{}", "call_", "f", "[]"}},
+		"one index, no ids": {
+			[]string{call(`{"index":0,"id":"","function":{"name":"f","arguments":"{}"}}`), call(`{"index":0,"id":"","function":{"name":"f","arguments":"[]"}}`)},
+			[]string{"call_", "f", "{}", "call_", "f", "[]"},
+		},
 		"empty ids go on":  {[]string{call(`{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}`), call(`{"index":0,"id":"","function":{"arguments":"}"}}`)}, []string{"a", "f", "{}"}},
 		"name later":       {[]string{call(`{"index":0,"id":"a","function":{"arguments":"{"}}`), call(`{"index":0,"function":{"name":"f","arguments":"}"}}`)}, []string{"a", "f", "{}"}},
 		"arguments object": {[]string{call(`{"index":0,"id":"a","function":{"name":"f","arguments":{"x":1}}}`)}, []string{"a", "f", `{"x":1}`}},

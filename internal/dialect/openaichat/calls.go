@@ -1,6 +1,8 @@
 package openaichat
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/financecommander/tollgate/internal/dialect"
@@ -103,8 +105,7 @@ func (c *choice) toolCall(d callDelta) {
 // tell calls apart by index, or by id where they send one index for all, or not
 // at all where they send calls whole.
 func (c *choice) callOf(d *callDelta) *openCall {
-	for i := len(c.calls) - 1; i >= 0; i-- {
-		call := c.calls[i]
+	for _, call := range slices.Backward(c.calls) {
 		if call.ended {
 			continue
 		}

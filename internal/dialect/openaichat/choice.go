@@ -220,7 +220,7 @@ func (c *choice) close() {
 func (c *choice) end() llm.ChoiceEnd {
 	rest := c.extra.rest()
 	reason := finishReason(c.word)
-	if c.word != "" && finishWord(reason) != c.word && !(reason == llm.FinishToolCalls && c.word == "function_call") {
+	if c.word != "" && finishWord(reason) != c.word && (reason != llm.FinishToolCalls || c.word != "function_call") {
 		rest.Add([]byte("finish_reason"), wire.AppendQuote(nil, c.word))
 	}
 	rest.Nest("message", c.message.rest())

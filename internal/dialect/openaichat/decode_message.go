@@ -16,7 +16,7 @@ const maxGuess = 8192
 func (d *requestDecoder) messages() {
 	d.request.Messages = []llm.Message{}
 	for i := range d.Elements {
-		d.message(int32(i)) //nolint:gosec // a body has not so many messages
+		d.message(int32(i))
 	}
 	if len(d.request.Messages) == 0 {
 		d.Fail("", "must not be empty")
@@ -153,7 +153,7 @@ func (d *requestDecoder) content(pos llm.Pos) (parts []llm.Part) {
 		return d.slabs.parts.One(t)
 	case jsonedit.KindArray:
 		for i := range d.Elements {
-			pos.Part = int32(i) //nolint:gosec // a body has not so many parts
+			pos.Part = int32(i)
 			if p := readPart(d.Reader, pos); p != nil {
 				parts = append(parts, p)
 			}
@@ -227,8 +227,8 @@ func (d *requestDecoder) citations(m *message, content []llm.Part) []llm.Part {
 	if len(citations) == 0 {
 		return content
 	}
-	for i := len(content) - 1; i >= 0; i-- {
-		if text, ok := content[i].(*llm.Text); ok {
+	for _, p := range slices.Backward(content) {
+		if text, ok := p.(*llm.Text); ok {
 			text.Citations = citations
 			return content
 		}
@@ -241,7 +241,7 @@ func (d *requestDecoder) citations(m *message, content []llm.Part) []llm.Part {
 func (d *requestDecoder) toolCalls(m *message) {
 	for i := range d.Elements {
 		call, state := d.toolCall(d.Reader)
-		call.Pos = llm.Pos{Message: m.Pos.Message, Part: callPart - int32(i)} //nolint:gosec // as above
+		call.Pos = llm.Pos{Message: m.Pos.Message, Part: callPart - int32(i)}
 		if len(m.told) == 0 {
 			m.told = state.Thinking
 		}

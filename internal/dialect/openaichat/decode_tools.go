@@ -2,6 +2,7 @@ package openaichat
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/wire"
@@ -14,7 +15,7 @@ func (d *requestDecoder) tools() {
 		d.request.Tools = []llm.Tool{}
 	}
 	for i := range d.Elements {
-		d.tool(int32(i)) //nolint:gosec // a body has not so many tools
+		d.tool(int32(i))
 	}
 }
 
@@ -111,7 +112,7 @@ func nestedGrammar(format []byte) []byte {
 // functions reads the list that tools had before they were called so.
 func (d *requestDecoder) functions() {
 	for i := range d.Elements {
-		tool := llm.Tool{Index: int32(i)} //nolint:gosec // a body has not so many functions
+		tool := llm.Tool{Index: int32(i)}
 		var rest wire.Rest
 		rest.Add([]byte("functions"), []byte("{}"))
 		for name := range d.Members {
@@ -212,10 +213,8 @@ func allowedTools(set []byte) *llm.ToolChoice {
 			}
 		}
 	}
-	for _, name := range choice.Names {
-		if name == "" {
-			return nil
-		}
+	if slices.Contains(choice.Names, "") {
+		return nil
 	}
 	if choice.Mode != llm.ToolAuto && choice.Mode != llm.ToolRequired || len(choice.Names) == 0 {
 		return nil

@@ -66,7 +66,7 @@ func withStop(extra []byte, stop string) []byte {
 func (e *encoder) answerMessage(w *wire.Writer, c *llm.Choice) (function bool) {
 	state := &choiceState{index: c.Index}
 	var calls []*llm.ToolCall
-	refusal := ""
+	var refusal strings.Builder
 	for _, p := range c.Parts {
 		switch p := p.(type) {
 		case *llm.Thinking:
@@ -74,14 +74,14 @@ func (e *encoder) answerMessage(w *wire.Writer, c *llm.Choice) (function bool) {
 		case *llm.ToolCall:
 			calls = append(calls, p)
 		case *llm.Refusal:
-			refusal += p.Text
+			refusal.WriteString(p.Text)
 		default: // is written below
 		}
 	}
-	appendAnswerContent(w, c.Parts, len(calls) > 0 || refusal != "")
+	appendAnswerContent(w, c.Parts, len(calls) > 0 || refusal.Len() > 0)
 	w.Name("refusal")
-	if refusal != "" {
-		w.Text(refusal)
+	if refusal.Len() > 0 {
+		w.Text(refusal.String())
 	} else {
 		w.Null()
 	}

@@ -402,7 +402,7 @@ func urlOf(m *llm.Media) string {
 // inlined gives a medium in a form that chat completions can say, fetched if it
 // must be; false: it was refused, or left out.
 func (e *requestEncoder) inlined(m *llm.Media) (*llm.Media, bool) {
-	why := ""
+	var why string
 	switch {
 	case m.FileID != "":
 		if m.Kind == llm.MediaDocument && (e.source() == dialect.OpenAIChat || e.source() == dialect.OpenAIResponses) {

@@ -42,7 +42,6 @@ type choiceState struct {
 	index    int
 	begun    bool // its role was told
 	calls    int
-	details  int
 	thinking []dialect.ThinkingState // with state of another format, so far
 	told     bool                    // a tool call's id has them
 }
@@ -83,7 +82,7 @@ func (e *encoder) AppendEvent(dst []byte, event llm.Event) []byte {
 	case llm.CitationDelta:
 		return e.citation(dst, event)
 	case llm.LogProbsDelta:
-		return e.chunk(dst, event.Choice, nil, event.Tokens, "")
+		return e.chunk(dst, event.Choice, nil, event.Tokens)
 	case llm.ChoiceEnd:
 		e.ends = append(e.ends, event)
 		return dst
@@ -210,11 +209,13 @@ func (e *encoder) beginDelta(w *wire.Writer, choice int) {
 	w.Name("delta").Object()
 }
 
-// chunk says one delta, which say writes the members of, or a finish reason.
-func (e *encoder) chunk(dst []byte, choice int, say func(*wire.Writer), logprobs []llm.LogProb, finish string) []byte {
-	return e.chunkWith(dst, choice, say, logprobs, finish, nil, nil)
+// chunk says one delta, which say writes the members of.
+func (e *encoder) chunk(dst []byte, choice int, say func(*wire.Writer), logprobs []llm.LogProb) []byte {
+	return e.chunkWith(dst, choice, say, logprobs, "", nil, nil)
 }
 
+// chunkWith says one delta, or a choice's end: why it finished, and what else
+// stands in the choice and on top.
 func (e *encoder) chunkWith(dst []byte, choice int, say func(*wire.Writer), logprobs []llm.LogProb, finish string, extra, top []byte) []byte {
 	e.begin(llm.Started{})
 	e.usual.part = -1
@@ -288,10 +289,10 @@ func (e *encoder) partStart(dst []byte, start llm.PartStart) []byte {
 	case *llm.ToolCall:
 		return e.callStart(dst, p, part)
 	case *llm.Media:
-		return e.chunk(dst, c.index, func(w *wire.Writer) { appendMedia(w, []llm.Part{part}) }, nil, "")
+		return e.chunk(dst, c.index, func(w *wire.Writer) { appendMedia(w, []llm.Part{part}) }, nil)
 	}
 	if !c.begun {
-		return e.chunk(dst, c.index, func(w *wire.Writer) { w.Name("content").Text("") }, nil, "")
+		return e.chunk(dst, c.index, func(w *wire.Writer) { w.Name("content").Text("") }, nil)
 	}
 	return dst
 }
@@ -303,7 +304,7 @@ func (e *encoder) textStart(dst []byte, c *choiceState, t *llm.Text) []byte {
 	return e.chunk(dst, c.index, func(w *wire.Writer) {
 		w.Name("content").Text(t.Text)
 		appendAnnotations(w, []llm.Part{t})
-	}, nil, "")
+	}, nil)
 }
 
 // thinkingStart begins thinking: in the member that it came in, else in the one
@@ -330,7 +331,7 @@ func (e *encoder) thinkingStart(dst []byte, p *partState, t *llm.Thinking) []byt
 			closing := beginThinking(w, member)
 			w.Text(t.Text)
 			w.Bytes = append(w.Bytes, closing...)
-		}, nil, "")
+		}, nil)
 	}
 	return dst
 }
@@ -340,7 +341,7 @@ func (e *encoder) role(dst []byte, c *choiceState) []byte {
 	if c.begun {
 		return dst
 	}
-	return e.chunk(dst, c.index, func(w *wire.Writer) { w.Name("content").Text("") }, nil, "")
+	return e.chunk(dst, c.index, func(w *wire.Writer) { w.Name("content").Text("") }, nil)
 }
 
 func (e *encoder) callStart(dst []byte, p *partState, call *llm.ToolCall) []byte {
@@ -361,7 +362,7 @@ func (e *encoder) callStart(dst []byte, p *partState, call *llm.ToolCall) []byte
 		appendCall(w, call, true)
 		w.End()
 		w.EndArray()
-	}, nil, "")
+	}, nil)
 }
 
 func (e *encoder) citation(dst []byte, c llm.CitationDelta) []byte {
@@ -373,7 +374,7 @@ func (e *encoder) citation(dst []byte, c llm.CitationDelta) []byte {
 		w.Name("annotations").Array()
 		appendCitation(w, c.Citation)
 		w.EndArray()
-	}, nil, "")
+	}, nil)
 }
 
 // partEnd tells the state that a part ends with.
@@ -411,7 +412,7 @@ func (e *encoder) partEnd(dst []byte, end llm.PartEnd) []byte {
 	return e.chunk(dst, p.choice.index, func(out *wire.Writer) {
 		w.End()
 		out.Members(w.Bytes)
-	}, nil, "")
+	}, nil)
 }
 
 // finish ends the stream.

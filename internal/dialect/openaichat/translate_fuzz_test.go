@@ -70,7 +70,7 @@ func FuzzDecodeStream(f *testing.F) {
 		require.Equal(t, plain, reading)
 		if len(stream) < 2<<10 {
 			again, _ := decodeStream(stream, upstreamtest.PerByte, "m")
-			require.Equal(t, len(events), len(again))
+			require.Len(t, again, len(events))
 		}
 		e := openaichat.Chat.NewEncoder(answerOptions())
 		var out []byte
@@ -105,7 +105,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 		again, failed := openaichat.Chat.DecodeAnswer(first, dialect.UpstreamOptions{Model: "m"})
 		require.Nil(t, failed, "%s", first)
 		require.Equal(t, a.Usage, again.Usage)
-		require.Equal(t, len(a.Choices), len(again.Choices))
+		require.Len(t, again.Choices, len(a.Choices))
 		for i, c := range a.Choices {
 			if c.Reason != llm.FinishUnknown { // clients must be told one
 				require.Equal(t, c.Reason, again.Choices[i].Reason)
@@ -130,7 +130,7 @@ func FuzzEmbeddings(f *testing.F) {
 			require.NoError(t, err)
 			again, err := openaichat.Embeddings.DecodeEmbed(body)
 			require.NoError(t, err, "%s", body)
-			require.Equal(t, len(r.Inputs), len(again.Inputs))
+			require.Len(t, again.Inputs, len(r.Inputs))
 		}
 		a, failed := openaichat.Embeddings.DecodeEmbedded(answer)
 		if failed != nil {

@@ -90,7 +90,7 @@ func TestSealedState(t *testing.T) {
 		call := parts[6].(*llm.ToolCall)
 		require.Equal(t, "call_1", call.ID)
 		require.Equal(t, callState, call.Opaque)
-		require.Equal(t, `{"a":"é"}`, call.Arguments)
+		require.Equal(t, `{"a":"é"}`, call.Arguments) //nolint:testifylint // byte for byte
 		require.True(t, parts[7].(*llm.ToolCall).Custom)
 		require.Equal(t, "call_1", r.Messages[1].Parts[0].(*llm.ToolResult).CallID)
 		require.Equal(t, "call_2", r.Messages[1].Parts[1].(*llm.ToolResult).CallID)
