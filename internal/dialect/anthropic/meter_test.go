@@ -167,7 +167,7 @@ func TestNativeBlocks(t *testing.T) {
 			requireSequence(t, got)
 			begin := got[1].(llm.PartStart).Begin.(*llm.NativePart)
 			require.JSONEq(t, test.want, string(begin.JSON))
-			require.Equal(t, value(t, []byte(test.want)).(map[string]any)["type"], any(begin.Type))
+			require.Equal(t, value(t, []byte(test.want)).(map[string]any)["type"], begin.Type)
 		})
 	}
 }
