@@ -88,10 +88,27 @@ func (ex *exchange) sealer() dialect.Sealer {
 	if ex.seal == nil {
 		ex.seal = dialect.NoSeal{}
 		if ex.g.Seal != nil {
-			ex.seal = ex.g.Seal(ex.owner())
+			ex.seal = &boundedSealer{Sealer: ex.g.Seal(ex.owner()), left: int(ex.g.MaxBody)}
 		}
 	}
 	return ex.seal
+}
+
+// boundedSealer bounds what the tokens of one request may hold in all: they are
+// compressed, and one may stand in a body many times.
+type boundedSealer struct {
+	dialect.Sealer
+	left int // bytes
+}
+
+// Open implements [dialect.Sealer].
+func (b *boundedSealer) Open(token string) ([]byte, bool) {
+	if b.left <= 0 {
+		return nil, false
+	}
+	plain, ok := b.Sealer.Open(token)
+	b.left -= len(plain)
+	return plain, ok && b.left >= 0
 }
 
 // owner is whose state and stored answers the call may use.
