@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -58,6 +59,7 @@ func (d *requestDecoder) message(index int32, c *content) error {
 func (d *requestDecoder) put(m *llm.Message, p llm.Part) {
 	switch p := p.(type) {
 	case *llm.Text:
+		d.recall(m, p.Pos)
 		if len(m.Parts) > 0 && p.Pos.Message != m.Pos.Message && d.join(m.Parts[len(m.Parts)-1], p) {
 			return
 		}
@@ -81,37 +83,49 @@ func (d *requestDecoder) put(m *llm.Message, p llm.Part) {
 	m.Parts = append(m.Parts, p)
 }
 
-// recall puts the thinking that a call carries before it, where the client did not
-// send all of it back, or not what proves it.
+// recall puts the thinking that a call or a text carries where it stood, if the
+// client did not send all of it back, or not what proves it; what is nowhere to be
+// found stood right before the part that carries it.
 func (d *requestDecoder) recall(m *llm.Message, pos llm.Pos) {
 	told := d.told
 	d.told = nil
-	since, proven := 0, 0 // the call before
+	since, found := 0, 0 // the call before; of told
 	for i, p := range m.Parts {
 		switch p := p.(type) {
 		case *llm.ToolCall:
-			since, proven = i+1, 0
+			since, found = i+1, 0
 		case *llm.Thinking:
-			if p.Opaque != nil {
-				proven++
+			if tells(told, p) {
+				found++
 			}
 		}
 	}
-	if proven >= len(told) {
+	if found >= len(told) {
 		return
 	}
-	var parts []llm.Part
-	for _, state := range told {
-		thought := state.Part()
-		thought.Pos = pos
-		parts = append(parts, thought)
-	}
+	parts, at := make([]llm.Part, 0, len(m.Parts)+len(told)), -1
+	parts = append(parts, m.Parts[:since]...)
 	for _, p := range m.Parts[since:] {
-		if _, ok := p.(*llm.Thinking); !ok {
+		if t, ok := p.(*llm.Thinking); !ok || !isBareThought(t) && !tells(told, t) {
 			parts = append(parts, p)
+		} else if at < 0 {
+			at = len(parts)
 		}
 	}
-	m.Parts = append(m.Parts[:since], parts...)
+	if at < 0 {
+		at = len(parts)
+	}
+	for i, state := range told {
+		thought := state.Part()
+		thought.Pos = pos
+		parts = slices.Insert(parts, at+i, llm.Part(thought))
+	}
+	m.Parts = parts
+}
+
+// tells says that thinking with a part's state is among what was told.
+func tells(told []dialect.ThinkingState, p *llm.Thinking) bool {
+	return p.Opaque != nil && slices.ContainsFunc(told, func(t dialect.ThinkingState) bool { return t.Opaque != nil && *t.Opaque == *p.Opaque })
 }
 
 func isBareThought(p llm.Part) bool {
@@ -154,6 +168,7 @@ func (d *requestDecoder) part(pos llm.Pos, p *part) (llm.Part, error) {
 		}
 		return &llm.Thinking{Common: common, Text: *p.Text}, nil
 	case p.Text != nil:
+		d.told = state.Thinking
 		return &llm.Text{Common: common, Text: *p.Text}, nil
 	case p.FunctionCall != nil:
 		d.told = state.Thinking
