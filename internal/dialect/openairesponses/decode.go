@@ -28,6 +28,7 @@ type request struct {
 // DecodeRequest implements [dialect.Translator].
 func (Codec) DecodeRequest(body []byte, o dialect.DecodeOptions) (*llm.Request, error) {
 	d := request{seal: o.Seal, r: &llm.Request{StreamUsage: true}, calls: map[string]bool{}}
+	d.texts = *wire.NewTexts(len(body))
 	top := d.body(body)
 	if d.err != nil {
 		return nil, d.err
@@ -181,7 +182,7 @@ func (d *request) conversation(top *object) {
 	case input == nil:
 	case input[0] == '"':
 		at := llm.Pos{Message: posInput, Part: -1}
-		text := &llm.Text{Common: llm.Common{Pos: at}, Text: wire.Unquote(input)}
+		text := &llm.Text{Common: llm.Common{Pos: at}, Text: d.texts.Unquote(input)}
 		d.r.Messages = append(d.r.Messages, llm.Message{Role: llm.RoleUser, Parts: []llm.Part{text}, Pos: at})
 	case input[0] != '[':
 		d.fail("input", "must be a string or an array")

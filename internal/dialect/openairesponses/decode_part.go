@@ -19,7 +19,7 @@ func (d *request) parts(o *object, member string, role llm.Role) []llm.Part {
 		o.missing(member)
 		return nil
 	case value[0] == '"':
-		return []llm.Part{&llm.Text{Common: llm.Common{Pos: pos}, Text: wire.Unquote(value)}}
+		return []llm.Part{&llm.Text{Common: llm.Common{Pos: pos}, Text: d.texts.Unquote(value)}}
 	case value[0] != '[':
 		d.fail(o.place.member(member), "must be a string or an array")
 		return nil

@@ -20,6 +20,7 @@ import (
 // Facing a provider nobody asks, and what is wrong counts as absent.
 type reader struct {
 	members []member // of all objects being read
+	texts   wire.Texts
 	err     *llm.Error
 }
 
@@ -133,7 +134,7 @@ func (o *object) text(name string) string {
 		o.wrong(name, "must be a string")
 		return ""
 	}
-	return wire.Unquote(value)
+	return o.reader.texts.Unquote(value)
 }
 
 // required is a string member that must be there.

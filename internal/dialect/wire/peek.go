@@ -14,11 +14,7 @@ func (r *Reader) Peek(member string) string {
 			if s.Kind() != jsonedit.KindString {
 				return ""
 			}
-			text, copied := s.TextIn(r.text[:0])
-			if copied {
-				r.text = text
-			}
-			return r.texts.Word(text)
+			return r.texts.Word(r.texts.said(&s))
 		}
 	}
 	return ""

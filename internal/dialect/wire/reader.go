@@ -22,7 +22,6 @@ type Reader struct {
 	room  [12]step // backs steps of the usual depth
 	err   *llm.Error
 	names [][]byte // of the members so far of the objects being read
-	text  []byte   // scratch
 	texts *Texts   // where texts go
 	outer *Reader  // the reader of the body that this one reads a value of
 	inner *Reader  // what At gives, kept for the next time
@@ -196,15 +195,7 @@ func (r *Reader) Text() string {
 		r.want("a string")
 		return ""
 	}
-	return r.said(r.s.TextIn(r.text[:0]))
-}
-
-// said gives what a string says, which may be in the scratch memory.
-func (r *Reader) said(text []byte, scratch bool) string {
-	if scratch {
-		r.text = text
-	}
-	return r.texts.Of(text)
+	return r.texts.Take(&r.s)
 }
 
 // Unquote gives what a string says that Value took, of a member of the object at
@@ -216,8 +207,7 @@ func (r *Reader) Unquote(member string, quoted []byte) string {
 		}
 		return ""
 	}
-	s := jsonedit.NewScanner(quoted)
-	return r.said(s.TextIn(r.text[:0]))
+	return r.texts.Unquote(quoted)
 }
 
 // Word takes a string that must be one of some.
