@@ -82,7 +82,7 @@ type requestDecoder struct {
 	// joining is a text that others are added to, and joined what it becomes.
 	joining *llm.Text
 	joined  []byte
-	// told is the thinking that the call at hand carries.
+	// told is the thinking that the part at hand carries.
 	told []dialect.ThinkingState
 }
 

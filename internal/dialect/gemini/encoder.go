@@ -62,9 +62,10 @@ type saidChoice struct {
 	text      []byte
 	citations []llm.Citation
 	logProbs  []llm.LogProb
-	// thinking is another provider's, so far. The first call carries it as well:
-	// chats of Google's SDK for Go do not send back parts without text, such as
-	// one that ends thinking, and forget a whole turn that has one.
+	// thinking is another provider's, so far. The first call carries it as well,
+	// or a text what has none: chats of Google's SDK for Go do not send back parts
+	// without text, such as one that ends thinking, and forget a whole turn of an
+	// unstreamed answer that has one.
 	thinking []dialect.ThinkingState
 }
 
@@ -286,8 +287,12 @@ func (e *encoder) callSignature(o *llm.Opaque, p *llm.ToolCall, choice int) stri
 	if len(c.thinking) == 0 || o != nil && o.Format == dialect.Gemini {
 		return e.signature(o, p)
 	}
-	state := dialect.State{Opaque: o, Thinking: c.thinking, ID: p.ID}
-	c.thinking = nil
+	return e.carry(dialect.State{Opaque: o, ID: p.ID}, c)
+}
+
+// carry seals a state with the thinking that nothing carries yet.
+func (e *encoder) carry(state dialect.State, c *saidChoice) string {
+	state.Thinking, c.thinking = c.thinking, nil
 	return dialect.SealBytes(dialect.SealState(e.o.Seal, state))
 }
 
@@ -447,6 +452,7 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 	said := e.choice(c.Index)
 	said.logProbs = c.LogProbs
 	parts := list[part]{}
+	silent := false // thinking without text waits for a part to carry it
 	for i, p := range c.Parts {
 		var args []byte
 		switch p := p.(type) {
@@ -457,15 +463,21 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 			said.refused = true
 		case *llm.Thinking:
 			e.thought(p, p.Text, p.Opaque, c.Index)
-			if p.Text == "" && len(said.thinking) > 0 && callsLater(c.Parts[i:]) {
-				continue // the call carries it
+			if p.Text == "" && len(said.thinking) > 0 && speaksLater(c.Parts[i:]) {
+				silent = true
+				continue // what comes later carries it
 			}
 		case *llm.ToolCall:
 			args = []byte(p.Arguments)
 		}
 		if out, ok := e.wirePart(p, args); ok {
-			if call, ok := p.(*llm.ToolCall); ok {
-				out.ThoughtSignature = e.callSignature(call.Opaque, call, c.Index)
+			switch p := p.(type) {
+			case *llm.ToolCall:
+				out.ThoughtSignature, silent = e.callSignature(p.Opaque, p, c.Index), false
+			case *llm.Text:
+				if silent && p.Text != "" && p.Opaque == nil {
+					out.ThoughtSignature, silent = e.carry(dialect.State{}, said), false
+				}
 			}
 			said.wrote = true
 			parts = append(parts, out)
@@ -476,6 +488,16 @@ func (e *encoder) candidate(c *llm.Choice) candidate {
 	return out
 }
 
-func callsLater(parts []llm.Part) bool {
-	return slices.ContainsFunc(parts, func(p llm.Part) bool { _, ok := p.(*llm.ToolCall); return ok })
+// speaksLater says whether a call or a text follows that can carry thinking which
+// has no text.
+func speaksLater(parts []llm.Part) bool {
+	return slices.ContainsFunc(parts, func(p llm.Part) bool {
+		switch p := p.(type) {
+		case *llm.ToolCall:
+			return true
+		case *llm.Text:
+			return p.Text != "" && p.Opaque == nil
+		}
+		return false
+	})
 }

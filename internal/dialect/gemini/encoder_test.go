@@ -239,7 +239,7 @@ func TestArrayFramer(t *testing.T) {
 	f = gemini.ArrayFramer{}
 	out, err := f.Append(nil, []byte("data: {\"a\":1}\n\n: ping\n\ndata: {broken\n\ndata: {\"error\":{}}\n\n"))
 	require.NoError(t, err)
-	require.Equal(t, "[{\"a\":1},\n{\"error\":{}}]\n", string(f.Close(out)))
+	require.Equal(t, "[{\"a\":1},\n{\"error\":{}}]\n", string(f.Close(out))) //nolint:testifylint // byte for byte
 }
 
 // withText are the contents that chats of Google's SDK for Go keep of a stream:
@@ -252,4 +252,24 @@ func withText(contents []any) (kept []any) {
 		}
 	}
 	return kept
+}
+
+// Thinking without text goes with the text after it: a client that meets an empty
+// part may forget the turn.
+func TestSilentThinking(t *testing.T) {
+	secret := &llm.Thinking{Redacted: true, Common: llm.Common{Opaque: &llm.Opaque{Format: dialect.AnthropicMessages, Model: "claude", Value: "s"}}}
+	a := &llm.Answer{Choices: []llm.Choice{{Parts: []llm.Part{secret, &llm.Text{Text: "hi"}}, Reason: llm.FinishStop}}}
+	content := contentOf(t, gemini.Generate{}.NewEncoder(sealed()).AppendAnswer(nil, a))
+	text, err := json.Marshal(content)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), `"text":""`)
+	r, err := gemini.Generate{}.DecodeRequest([]byte(`{"contents":[{"parts":[{"text":"x"}]},`+string(text)+`]}`), dialect.DecodeOptions{Seal: plainSeal{}})
+	require.NoError(t, err)
+	require.Len(t, r.Messages[1].Parts, 2)
+	thought, ok := r.Messages[1].Parts[0].(*llm.Thinking)
+	require.True(t, ok)
+	require.True(t, thought.Redacted)
+	require.Equal(t, secret.Opaque, thought.Opaque)
+	require.Equal(t, "hi", llm.TextOf(r.Messages[1].Parts[1:]))
+	require.Nil(t, r.Messages[1].Parts[1].Base().Opaque)
 }
