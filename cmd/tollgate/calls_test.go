@@ -77,12 +77,12 @@ func (g *gateway) listenOnSocket() {
 
 // try makes a call, again if the connection ends without an answer, as SDKs do.
 func (g *gateway) try(method, path, token, body string, headers ...string) (a answer, err error) {
-	for range 5 {
+	for i := range 8 {
 		if a, err = g.once(g.request(method, path, token, body, headers...)); err == nil || a.Status != 0 {
 			return a, err
 		}
 		g.again.Add(1)
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond << i)
 	}
 	return a, err
 }

@@ -54,6 +54,17 @@ func TestRateLimit(t *testing.T) {
 			require.Equal(t, "rate_limit_exceeded", a.get("error.code"))
 		}
 	}
+	for path, shape := range map[string]string{
+		"/v1/messages": `"type":"rate_limit_error"`, "/anthropic/v1/messages": `"type":"rate_limit_error"`, "/v1/v1/messages": `"type":"rate_limit_error"`,
+		"/openai/chat/completions": `"code":"rate_limit_exceeded"`, "/openai/v1/responses": `"code":"rate_limit_exceeded"`,
+		"/v1beta/models/x:generateContent": `"status":"RESOURCE_EXHAUSTED"`, "/v1beta/a/b:streamGenerateContent?alt=sse": `"status":"RESOURCE_EXHAUSTED"`,
+		"/gemini/v1/models/x:embedContent": `"status":"RESOURCE_EXHAUSTED"`, "/v1/models/x%3AgenerateContent": `"status":"RESOURCE_EXHAUSTED"`,
+	} {
+		a := g.do("POST", path, alice, "{}")
+		require.Equal(t, 429, a.Status, path)
+		require.Contains(t, a.Body, shape, path)
+		require.NotEmpty(t, a.Header.Get("Retry-After"), path)
+	}
 	require.Len(t, g.rows(alice, 3), 3, "refused calls cost nothing; reading is not charged")
 	require.Equal(t, 200, g.ask(bob, specialist, false).Status, "everybody has a bucket")
 }
