@@ -59,7 +59,9 @@ func (t *trip) compareSettings(want, got *llm.Request, format llm.Format, droppe
 		if named := t.theirs.FieldPath(field); named != "" {
 			path = named
 		}
-		noted := slices.ContainsFunc(dropped, func(p string) bool { return strings.HasPrefix(p, path) })
+		noted := slices.ContainsFunc(dropped, func(p string) bool {
+			return strings.HasPrefix(p, path) || field == fieldName && isName(p)
+		})
 		if have[field] != value && !noted && !silent(format, field, value, have[field], want) {
 			return fmt.Errorf("%s: %s became %q; left out %q", field, value, have[field], dropped)
 		}
@@ -71,3 +73,6 @@ func (t *trip) compareSettings(want, got *llm.Request, format llm.Format, droppe
 	}
 	return nil
 }
+
+// isName says that a path is of the name of one who speaks.
+func isName(path string) bool { return strings.HasSuffix(path, "].name") }

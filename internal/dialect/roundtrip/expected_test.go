@@ -135,13 +135,8 @@ func carried(parts []llm.Part, format llm.Format, plain, stream bool) []llm.Part
 	switch format {
 	case dialect.OpenAIChat:
 		return carriedByChat(parts, plain, stream)
-	case dialect.AnthropicMessages: // whose refusals are text
+	case dialect.AnthropicMessages, dialect.Gemini: // whose refusals are text
 		return mapParts(parts, refusalAsText)
-	case dialect.Gemini: // likewise
-		parts = mapParts(parts, refusalAsText)
-		if !stream {
-			return carriedByGemini(parts)
-		}
 	}
 	return parts
 }
@@ -163,32 +158,29 @@ func refusalAsText(p llm.Part) llm.Part {
 	return p
 }
 
-// carriedByGemini has the thinking of a whole answer that has no text with the
-// next call, from where it goes before what was said since the call before:
-// Google's SDK for Go forgets parts without text.
-func carriedByGemini(parts []llm.Part) (all []llm.Part) {
-	for len(parts) > 0 {
-		end := 1 + slices.IndexFunc(parts, func(p llm.Part) bool { _, ok := p.(*llm.ToolCall); return ok })
-		if end == 0 {
-			return append(all, parts...)
+// thoughtsFirst puts the thinking of each step of a turn before what else is said
+// up to the next call. Gemini's users send thinking without text back with the
+// part after it, since Google's SDK for Go forgets parts without text, and where
+// exactly it stood is not kept.
+func thoughtsFirst(messages []llm.Message) []llm.Message {
+	all := joined(messages)
+	for i := range all {
+		if all[i].Role != llm.RoleAssistant {
+			continue
 		}
-		var thinking, others []llm.Part
-		hidden := false
-		for _, p := range parts[:end] {
-			t, ok := p.(*llm.Thinking)
-			if ok && t.Opaque != nil && t.Opaque.Format != dialect.Gemini {
-				thinking = append(thinking, t)
-				hidden = hidden || t.Text == ""
-			} else {
+		var thinking, others, parts []llm.Part
+		for _, p := range all[i].Parts {
+			switch p.(type) {
+			case *llm.Thinking:
+				thinking = append(thinking, p)
+			case *llm.ToolCall:
+				parts = slices.Concat(parts, thinking, others, []llm.Part{p})
+				thinking, others = nil, nil
+			default:
 				others = append(others, p)
 			}
 		}
-		if hidden {
-			all = append(append(all, thinking...), others...)
-		} else {
-			all = append(all, parts[:end]...)
-		}
-		parts = parts[end:]
+		all[i].Parts = slices.Concat(parts, thinking, others)
 	}
 	return all
 }

@@ -39,6 +39,9 @@ func settings(r *llm.Request) map[dialect.Field]string {
 		}
 	}
 	for _, m := range r.Messages {
+		if m.Name != "" {
+			all[fieldName] += m.Name + " "
+		}
 		for _, p := range m.Parts {
 			if p.Base().Cache != nil {
 				all[dialect.FieldCache] += fmt.Sprintf("%T%s ", p, p.Base().Cache.TTL)
@@ -96,6 +99,9 @@ func settings(r *llm.Request) map[dialect.Field]string {
 	}
 	return all
 }
+
+// fieldName stands for the names of those who speak.
+const fieldName dialect.Field = "name"
 
 // reasoning is whether a model is asked to think. How much is said in words and
 // numbers that the formats do not share; the codecs' own tests have the tables.

@@ -54,6 +54,9 @@ func (t *trip) forward() error {
 // mayLeaveOut says that what stands at a path is not to be said in the model's
 // format.
 func (t *trip) mayLeaveOut(path string) bool {
+	if isName(path) {
+		return t.to != dialect.OpenAIChat
+	}
 	for _, field := range unsayable[t.to] {
 		name := t.theirs.FieldPath(field)
 		if name == "" {

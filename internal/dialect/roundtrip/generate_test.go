@@ -116,6 +116,9 @@ func converse(d dice, user, model llm.Format, modelName string) conversation {
 		d.exchange(&c.request, user)
 	}
 	d.add(&c.request, llm.RoleUser, d.userParts(user))
+	if user == dialect.OpenAIChat && d.oneIn(10) {
+		c.request.Messages[len(c.request.Messages)-1].Name = "alice"
+	}
 	c.answer = d.answer(&c.request, user, model, modelName)
 	for _, p := range c.answer.Choices[0].Parts {
 		if call, ok := p.(*llm.ToolCall); ok {

@@ -84,6 +84,24 @@ func TestLossIsNoticed(t *testing.T) {
 	}
 }
 
+// An answer that the upstream breaks off never looks like a whole one, wherever it
+// breaks off, and what came before is not lost.
+func TestCutStreams(t *testing.T) {
+	t.Parallel()
+	for _, from := range formats {
+		for _, to := range formats {
+			for seed := range uint64(300) {
+				trip := newTrip(seeded(seed), from, to)
+				trip.up, trip.down = true, true
+				if err := trip.cut(); err != nil {
+					t.Errorf("%s to %s: seed %d: %v", from, to, seed, err)
+					break
+				}
+			}
+		}
+	}
+}
+
 // FuzzRoundTrip lets the bytes decide what a conversation is like.
 func FuzzRoundTrip(f *testing.F) {
 	for seed := range uint64(16) {

@@ -237,7 +237,12 @@ func (t *trip) reply() error {
 	}
 	turn := llm.Message{Role: llm.RoleAssistant, Parts: carried(t.answer.Choices[0].Parts, t.from, t.turn.plain, t.down)}
 	want.Messages = slices.Concat(history, []llm.Message{turn}, after)
-	return t.compare(&want, t.heard, t.from, nil)
+	heard := t.heard
+	if t.from == dialect.Gemini && t.to != dialect.Gemini {
+		heard = heard.Clone()
+		want.Messages, heard.Messages = thoughtsFirst(want.Messages), thoughtsFirst(heard.Messages)
+	}
+	return t.compare(&want, heard, t.from, nil)
 }
 
 // after is what the user says after the answer.

@@ -3,6 +3,7 @@ package roundtrip_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/financecommander/tollgate/internal/llm"
 )
@@ -19,11 +20,12 @@ func (anthropicUser) history(messages []llm.Message) (all []js) {
 		case llm.RoleAssistant:
 			all = append(all, obj("role", "assistant", "content", anthropicContent(m.Parts)))
 			continue
+		default: // a row of the user's messages is one
 		}
-		parts := m.Parts // a row of the user's messages is one
+		parts := m.Parts
 		for i+1 < len(messages) && messages[i+1].Role != llm.RoleAssistant {
 			i++
-			parts = append(parts[:len(parts):len(parts)], messages[i].Parts...)
+			parts = append(slices.Clip(parts), messages[i].Parts...)
 		}
 		all = append(all, obj("role", "user", "content", anthropicContent(parts)))
 	}

@@ -39,7 +39,7 @@ func (chatUser) history(messages []llm.Message) (all []js) {
 			}
 		}
 		if len(parts) > 0 {
-			all = append(all, obj("role", string(m.Role), "content", chatContent(parts)))
+			all = append(all, obj("role", string(m.Role), "name", orNil(m.Name), "content", chatContent(parts)))
 		}
 	}
 	return all

@@ -238,6 +238,8 @@ func (*responsesUser) accumulate(d dice, whole *responseObject, body []byte) err
 			}
 		case "response.output_item.done":
 			items = append(items, clone(event.Item))
+		case "error": // the SDKs raise an exception
+			return fmt.Errorf("the stream failed: %s", e.Data)
 		case "response.completed", "response.incomplete", "response.failed":
 			ended = true
 			if err := read(event.Response, whole); err != nil {

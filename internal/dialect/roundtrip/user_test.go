@@ -78,14 +78,6 @@ func read(data []byte, into any) error {
 	return nil
 }
 
-// jsOf is JSON text that came in a struct.
-func jsOf(raw json.RawMessage) js {
-	if len(raw) == 0 {
-		return nil
-	}
-	return js(raw)
-}
-
 func jsAll(raw []json.RawMessage) []js {
 	all := make([]js, len(raw))
 	for i := range raw {
