@@ -94,11 +94,13 @@ func TestVertex(t *testing.T) {
 	}{
 		{
 			"/v1/chat/completions", `{"model":"vertex/claude-sonnet-4-5@20250929","messages":[{"role":"user","content":"Hi"}]}`,
-			claudeAnswer, publishers + "anthropic/models/claude-sonnet-4-5@20250929:rawPredict", []string{"anthropic_version", "max_tokens"},
+			claudeAnswer, publishers + "anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
+			[]string{"anthropic_version", "max_tokens"},
 		},
 		{
 			"/v1/messages", `{"model":"vertex/claude-sonnet-4-5@20250929","max_tokens":9,"top_k":3,"messages":[{"role":"user","content":"Hi"}]}`,
-			claudeAnswer, publishers + "anthropic/models/claude-sonnet-4-5@20250929:rawPredict", []string{"anthropic_version", "max_tokens", "top_k"},
+			claudeAnswer, publishers + "anthropic/models/claude-sonnet-4-5@20250929:rawPredict",
+			[]string{"anthropic_version", "max_tokens", "top_k"},
 		},
 		{
 			"/v1beta/models/vertex/gemini-2.5-flash:generateContent", `{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}`,

@@ -39,13 +39,13 @@ type Request struct {
 	// Hints do not change what is answered. An encoder whose format has no place
 	// for one leaves it out and says so ([dialect.Unsaid.Leave]), but does not
 	// refuse the call.
-	User         string            // the end user, as the client names it
-	SafetyID     string            // likewise, for abuse detection (OpenAI's safety_identifier)
-	Metadata     map[string]string // labels
-	CacheKey     string            // OpenAI's prompt_cache_key
-	ServiceTier  string            // in the client's words: "auto", "default", "flex", "priority", "standard_only"
-	Store        *bool             // whether the provider may keep the answer
-	PreviousID   string            // Responses: the answer this one continues; for another format the gateway resolves it first
+	User        string            // the end user, as the client names it
+	SafetyID    string            // likewise, for abuse detection (OpenAI's safety_identifier)
+	Metadata    map[string]string // labels
+	CacheKey    string            // OpenAI's prompt_cache_key
+	ServiceTier string            // in the client's words: "auto", "default", "flex", "priority", "standard_only"
+	Store       *bool             // whether the provider may keep the answer
+	PreviousID  string            // Responses: the answer this one continues; for another format the gateway resolves it first
 
 	// Extra are the members of the body that this vocabulary has no word for.
 	Extra Extra

@@ -70,7 +70,8 @@ func TestForeignConversation(t *testing.T) {
 // Vertex AI is sent no ids that it did not make.
 func TestVertex(t *testing.T) {
 	r := &llm.Request{Metadata: map[string]string{"team": "a-b_1"}, ServiceTier: "flex", Messages: []llm.Message{
-		user(text("x")), {Role: llm.RoleAssistant, Parts: []llm.Part{&llm.ToolCall{ID: "a", Name: "f"}}},
+		user(text("x")),
+		{Role: llm.RoleAssistant, Parts: []llm.Part{&llm.ToolCall{ID: "a", Name: "f"}}},
 		user(&llm.ToolResult{CallID: "a", Parts: []llm.Part{text("y")}}),
 	}}
 	o := foreign(false)

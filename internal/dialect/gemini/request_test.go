@@ -24,18 +24,22 @@ func TestPatch(t *testing.T) {
 		{"a prompt", `{` + hello + `}`, dialect.Edits{SystemPrompt: "Be \"kind\"."}, `{` + hello + `,"systemInstruction":{"parts":[{"text":"Be \"kind\"."}]}}`},
 		{
 			"a prompt before the client's", `{"system_instruction":{"role":"user","parts":[{"text":"mine"}]},` + hello + `}`,
-			dialect.Edits{SystemPrompt: "x"}, `{"system_instruction":{"role":"user","parts":[{"text":"x"},{"text":"mine"}]},` + hello + `}`,
+			dialect.Edits{SystemPrompt: "x"},
+			`{"system_instruction":{"role":"user","parts":[{"text":"x"},{"text":"mine"}]},` + hello + `}`,
 		},
 		{
 			"a prompt before the client's only part", `{"systemInstruction":{"parts":{"text":"mine"}},` + hello + `}`,
-			dialect.Edits{SystemPrompt: "x"}, `{"systemInstruction":{"parts":[{"text":"x"},{"text":"mine"}]},` + hello + `}`,
+			dialect.Edits{SystemPrompt: "x"},
+			`{"systemInstruction":{"parts":[{"text":"x"},{"text":"mine"}]},` + hello + `}`,
 		},
 		{
 			"a prompt in an empty instruction", `{"systemInstruction":{"parts":[ ]},` + hello + `}`,
-			dialect.Edits{SystemPrompt: "x"}, `{"systemInstruction":{"parts":[{"text":"x"}]},` + hello + `}`,
+			dialect.Edits{SystemPrompt: "x"},
+			`{"systemInstruction":{"parts":[{"text":"x"}]},` + hello + `}`,
 		},
 		{
-			"defaults", `{` + hello + `}`, dialect.Edits{Temperature: &temperature, MaxTokens: 100},
+			"defaults", `{` + hello + `}`,
+			dialect.Edits{Temperature: &temperature, MaxTokens: 100},
 			`{` + hello + `,"generationConfig":{"temperature":0.5,"maxOutputTokens":100}}`,
 		},
 		{
@@ -44,15 +48,18 @@ func TestPatch(t *testing.T) {
 			`{"generation_config":{"max_output_tokens":100,"temperature":1},` + hello + `}`,
 		},
 		{
-			"a cap on less", `{"generationConfig":{"maxOutputTokens":50},` + hello + `}`, dialect.Edits{MaxTokens: 100},
+			"a cap on less", `{"generationConfig":{"maxOutputTokens":50},` + hello + `}`,
+			dialect.Edits{MaxTokens: 100},
 			`{"generationConfig":{"maxOutputTokens":50},` + hello + `}`,
 		},
 		{
-			"a cap where the config says null", `{"generationConfig":null,` + hello + `}`, dialect.Edits{MaxTokens: 100},
+			"a cap where the config says null", `{"generationConfig":null,` + hello + `}`,
+			dialect.Edits{MaxTokens: 100},
 			`{"generationConfig":{"maxOutputTokens":100},` + hello + `}`,
 		},
 		{
-			"a cap where the limit is null", `{"generationConfig":{"maxOutputTokens":null},` + hello + `}`, dialect.Edits{MaxTokens: 100},
+			"a cap where the limit is null", `{"generationConfig":{"maxOutputTokens":null},` + hello + `}`,
+			dialect.Edits{MaxTokens: 100},
 			`{"generationConfig":{"maxOutputTokens":100},` + hello + `}`,
 		},
 	} {

@@ -220,18 +220,26 @@ func TestEventOrder(t *testing.T) {
 	var out []byte
 	for _, event := range []llm.Event{
 		llm.PartStart{Part: 0, Begin: &llm.Thinking{}},
-		llm.ThinkingDelta{Part: 0, Text: "hm"}, llm.PartEnd{Part: 0},
-		llm.PartStart{Part: 1, Begin: &llm.Thinking{}}, llm.PartEnd{Part: 1}, // says nothing
+		llm.ThinkingDelta{Part: 0, Text: "hm"},
+		llm.PartEnd{Part: 0},
+		llm.PartStart{Part: 1, Begin: &llm.Thinking{}},
+		llm.PartEnd{Part: 1}, // says nothing
 		llm.PartStart{Part: 2, Begin: &llm.Text{}},
 		llm.LogProbsDelta{Part: 2, Tokens: []llm.LogProb{{Token: "a"}}},
-		llm.TextDelta{Part: 2, Text: "a"}, llm.TextDelta{Part: 2, Text: ""},
+		llm.TextDelta{Part: 2, Text: "a"},
+		llm.TextDelta{Part: 2, Text: ""},
 		llm.CitationDelta{Part: 2, Citation: llm.Citation{URL: "https://x"}},
 		// Two calls at once, as chat upstreams stream them.
 		llm.PartStart{Part: 3, Begin: &llm.ToolCall{ID: "a", Name: "f"}},
 		llm.PartStart{Part: 4, Begin: &llm.ToolCall{ID: "b", Name: "g", Custom: true}},
-		llm.ArgumentsDelta{Part: 4, JSON: "x"}, llm.ArgumentsDelta{Part: 3, JSON: "{}"},
-		llm.PartEnd{Part: 2}, llm.PartEnd{Part: 3}, llm.PartEnd{Part: 4},
-		llm.PartStart{Part: 5, Begin: &llm.Refusal{}}, llm.TextDelta{Part: 5, Text: "no"}, llm.PartEnd{Part: 5},
+		llm.ArgumentsDelta{Part: 4, JSON: "x"},
+		llm.ArgumentsDelta{Part: 3, JSON: "{}"},
+		llm.PartEnd{Part: 2},
+		llm.PartEnd{Part: 3},
+		llm.PartEnd{Part: 4},
+		llm.PartStart{Part: 5, Begin: &llm.Refusal{}},
+		llm.TextDelta{Part: 5, Text: "no"},
+		llm.PartEnd{Part: 5},
 		llm.ChoiceEnd{Reason: llm.FinishToolCalls},
 		llm.Finished{Reason: llm.FinishToolCalls, Model: "m"},
 	} {

@@ -115,7 +115,7 @@ func TestGoldenStreams(t *testing.T) {
 					first = stream
 					continue
 				}
-				require.Equal(t, len(first), len(stream), split.Name) // ids made up differ, their length does not
+				require.Len(t, stream, len(first), split.Name) // ids made up differ, their length does not
 			}
 			got := accumulate(t, first, false)
 			require.Equal(t, want.last, got.last)
@@ -187,7 +187,7 @@ func accumulate(t *testing.T, body []byte, recorded bool) stream {
 	got := stream{deltas: map[string]string{}, items: map[int]json.RawMessage{}}
 	var s sse.Scanner
 	_, _ = s.Write(body)
-	var next float64
+	var next int64
 	open := map[string]bool{}
 	for e, ok := s.Next(); ok; e, ok = s.Next() {
 		if len(e.Data) == 0 || e.Data[0] != '{' {
@@ -195,11 +195,11 @@ func accumulate(t *testing.T, body []byte, recorded bool) stream {
 		}
 		var event struct {
 			Type     string
-			Number   *float64 `json:"sequence_number"`
-			Output   int      `json:"output_index"`
-			Content  int      `json:"content_index"`
-			Summary  int      `json:"summary_index"`
-			ItemID   string   `json:"item_id"`
+			Number   *int64 `json:"sequence_number"`
+			Output   int    `json:"output_index"`
+			Content  int    `json:"content_index"`
+			Summary  int    `json:"summary_index"`
+			ItemID   string `json:"item_id"`
 			Item     json.RawMessage
 			Delta    json.RawMessage
 			Whole    string `json:"arguments"`
