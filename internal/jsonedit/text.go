@@ -47,6 +47,19 @@ func AppendText(dst, quoted []byte) []byte {
 	return dst
 }
 
+// CutString cuts text behind the JSON string that it begins with; ok is false
+// where it begins with none.
+func CutString(text []byte) (quoted, rest []byte, ok bool) {
+	if len(text) == 0 || text[0] != '"' {
+		return nil, nil, false
+	}
+	end, _, reason := skipString(text, 0)
+	if reason != "" {
+		return nil, nil, false
+	}
+	return text[:end:end], text[end:], true
+}
+
 // plainString gives the end of the string that begins at src[i] if there are no
 // escapes in it; 0: there are, or it is none.
 func plainString(src []byte, i int) (end int) {

@@ -52,20 +52,21 @@ func TestTemplate(t *testing.T) {
 		stream []byte
 		fitted int // chunks that need no walk
 	}{
-		"text":               {chunks(f(text, "a"), f(text, "b"), f(text, ""), f(text, "é€")), 3},
-		"escapes are walked": {chunks(f(text, "a"), f(text, `"`), f(text, `\`), f(text, "\n"), f(text, `x","y":"`), f(text, "b")), 1},
-		"padding":            {chunks(f(padded, "a", "zz"), f(padded, "bcd", "z"), f(padded, "e", "")), 2},
-		"padding escaped":    {chunks(f(padded, "a", "zz"), f(padded, "bcd", `"}`)), 0},
-		"finish is no text":  {chunks(f(text, "a"), f(finish, "b"), f(text, "c")), 1},
-		"other choice":       {chunks(f(text, "a"), f(other, "b"), f(other, "c"), f(text, "d")), 1},
-		"thinking":           {chunks(f(think, "a"), f(think, "b"), f(text, "c"), f(text, "d"), f(think, "e")), 2},
-		"arguments":          {chunks(f(tool, "{"), f(tool, "}")), 1},
-		"two pieces":         {chunks(f(two, "a", "b"), f(two, "c", "d")), 0},
-		"empty first":        {chunks(f(text, ""), f(text, "a"), f(text, "b")), 1},
-		"longer by a byte":   {chunks(f(text, "a"), f(text, "b")+" "), 0},
-		"spaces":             {chunks(`{ "choices" : [ {"delta" : { "content" : "a" } } ] } `, `{ "choices" : [ {"delta" : { "content" : "bc" } } ] } `), 1},
-		"control character":  {chunks(f(text, "a"), strings.Replace(f(text, "bcd"), "bcd", "b\x01", 1), f(text, "e")), 1},
-		"cut":                {chunks(f(text, "a"), f(text, "b")[:60]), 0},
+		"text":              {chunks(f(text, "a"), f(text, "b"), f(text, ""), f(text, "é€")), 3},
+		"escapes":           {chunks(f(text, "a"), f(text, `"`), f(text, `\`), f(text, "\n"), f(text, `x","y":"`), f(text, "b")), 5},
+		"escape broken":     {chunks(f(text, "a"), strings.Replace(f(text, "b"), "b", `\x`, 1), f(text, "e")), 1},
+		"padding":           {chunks(f(padded, "a", "zz"), f(padded, "bcd", "z"), f(padded, "e", "")), 2},
+		"padding escaped":   {chunks(f(padded, "a", "zz"), f(padded, "bcd", `"}`)), 1},
+		"finish is no text": {chunks(f(text, "a"), f(finish, "b"), f(text, "c")), 1},
+		"other choice":      {chunks(f(text, "a"), f(other, "b"), f(other, "c"), f(text, "d")), 1},
+		"thinking":          {chunks(f(think, "a"), f(think, "b"), f(text, "c"), f(text, "d"), f(think, "e")), 2},
+		"arguments":         {chunks(f(tool, "{"), f(tool, "}")), 1},
+		"two pieces":        {chunks(f(two, "a", "b"), f(two, "c", "d")), 0},
+		"empty first":       {chunks(f(text, ""), f(text, "a"), f(text, "b")), 1},
+		"longer by a byte":  {chunks(f(text, "a"), f(text, "b")+" "), 0},
+		"spaces":            {chunks(`{ "choices" : [ {"delta" : { "content" : "a" } } ] } `, `{ "choices" : [ {"delta" : { "content" : "bc" } } ] } `), 1},
+		"control character": {chunks(f(text, "a"), strings.Replace(f(text, "bcd"), "bcd", "b\x01", 1), f(text, "e")), 1},
+		"cut":               {chunks(f(text, "a"), f(text, "b")[:60]), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, test.fitted, requireSameAsWalk(t, test.stream))

@@ -1,6 +1,10 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/financecommander/tollgate/internal/jsonedit"
+)
 
 // A Template is the shape of a stream's ordinary chunk: nearly all chunks of an
 // answer are the same bytes but for the text they carry (and the padding that
@@ -8,57 +12,42 @@ import "bytes"
 // chunk it was made of meant, so only the text is looked at; one that does not
 // is walked over as usual and may become the next template.
 type Template struct {
-	before   []byte // up to and with the quote that opens the text
-	after    []byte // from the quote that closes it; to the quote that opens the padding, if there is one
-	end      []byte // from the quote that closes the padding
+	before   []byte // up to the text
+	after    []byte // behind the text; up to the padding, if there is any
+	end      []byte // behind the padding
 	padded   bool
 	Thinking bool // the text is reasoning
 }
 
-var padding = []byte(`"obfuscation":"`)
+var padding = []byte(`"obfuscation":`)
 
 // Fit gives the text of a chunk that fits, with its quotes.
 func (t *Template) Fit(chunk []byte) (quoted []byte, ok bool) {
 	if len(t.before) == 0 || !bytes.HasPrefix(chunk, t.before) {
 		return nil, false
 	}
-	text, rest, ok := cutQuote(chunk[len(t.before):])
+	quoted, rest, ok := jsonedit.CutString(chunk[len(t.before):])
 	if !ok || !bytes.HasPrefix(rest, t.after) {
 		return nil, false
 	}
-	quoted = chunk[len(t.before)-1 : len(t.before)+len(text)+1]
 	rest = rest[len(t.after):]
 	if t.padded {
-		if _, rest, ok = cutQuote(rest); !ok {
+		if _, rest, ok = jsonedit.CutString(rest); !ok {
 			return nil, false
 		}
 	}
 	return quoted, bytes.Equal(rest, t.end)
 }
 
-// cutQuote cuts before the quote that ends a string. A string with an escape,
-// or with a character that JSON does not allow, is left to the walk.
-func cutQuote(s []byte) (before, rest []byte, ok bool) {
-	for i, c := range s {
-		switch {
-		case c == '"':
-			return s[:i], s[i:], true
-		case c == '\\' || c < ' ':
-			return nil, nil, false
-		}
-	}
-	return nil, nil, false
-}
-
 // Learn makes the template of a chunk whose text, with its quotes, stands at
 // chunk[start:end].
 func (t *Template) Learn(chunk []byte, start, end int, thinking bool) {
-	rest := chunk[end-1:]
-	t.before = append(t.before[:0], chunk[:start+1]...)
+	rest := chunk[end:]
+	t.before = append(t.before[:0], chunk[:start]...)
 	t.after, t.end, t.padded, t.Thinking = append(t.after[:0], rest...), t.end[:0], false, thinking
 	if at := bytes.Index(rest, padding); at >= 0 {
 		at += len(padding)
-		if _, end, ok := cutQuote(rest[at:]); ok {
+		if _, end, ok := jsonedit.CutString(rest[at:]); ok {
 			t.after, t.end, t.padded = t.after[:at], append(t.end, end...), true
 		}
 	}
