@@ -263,7 +263,7 @@ func shown(a *llm.Answer, format llm.Format) []string {
 			stop = ""
 		}
 		all = append(all, fmt.Sprintf("choice %d stopped: %s %q", c.Index, reason, stop))
-		if format != dialect.AnthropicMessages && !(format == dialect.OpenAIResponses && calls(c.Parts)) { // a stream from Gemini has them too late
+		if format != dialect.AnthropicMessages && (format != dialect.OpenAIResponses || !calls(c.Parts)) { // a stream from Gemini has them too late
 			all = append(all, tokens(c.LogProbs))
 		}
 	}

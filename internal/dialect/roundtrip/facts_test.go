@@ -14,9 +14,8 @@ import (
 // A fact is one thing that a request says, in a form that is the same for two
 // requests that say it alike.
 type fact struct {
-	what  string
-	field dialect.Field // of a setting
-	pos   llm.Pos       // of a part
+	what string
+	pos  llm.Pos // of a part
 }
 
 func (f fact) String() string { return f.what }
@@ -130,6 +129,7 @@ func said(messages []llm.Message) []fact {
 			role = llm.RoleSystem
 		case llm.RoleTool:
 			role = llm.RoleUser
+		default: // is itself
 		}
 		for _, p := range whole(m) {
 			switch p := p.(type) {

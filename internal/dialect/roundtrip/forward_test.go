@@ -135,7 +135,7 @@ func (t *trip) sameIDs() error {
 		}
 	}
 	for _, p := range t.c.answer.Choices[0].Parts {
-		if c, ok := p.(*llm.ToolCall); ok && !ids[c.ID] && !(c.Custom && slices.ContainsFunc(t.dropped, isTools)) {
+		if c, ok := p.(*llm.ToolCall); ok && !ids[c.ID] && (!c.Custom || !slices.ContainsFunc(t.dropped, isTools)) {
 			return fmt.Errorf("the model's call %s comes back under another id: %s", c.ID, t.encoded)
 		}
 	}

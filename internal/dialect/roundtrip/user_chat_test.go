@@ -79,8 +79,9 @@ func chatMedia(m *llm.Media, mark any) js {
 		return obj("type", "image_url", "image_url", obj("url", url, "detail", orNil(m.Detail)), "cache_control", mark)
 	case llm.MediaAudio:
 		return obj("type", "input_audio", "input_audio", obj("data", m.Data, "format", audioFormat(m.MIME)), "cache_control", mark)
+	default:
+		return obj("type", "file", "file", obj("filename", m.Name, "file_data", dataURL(m)), "cache_control", mark)
 	}
-	return obj("type", "file", "file", obj("filename", m.Name, "file_data", dataURL(m)), "cache_control", mark)
 }
 
 func dataURL(m *llm.Media) string { return "data:" + m.MIME + ";base64," + m.Data }
