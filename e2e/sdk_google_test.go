@@ -36,6 +36,18 @@ func googleWithGo(t *testing.T, one target) {
 		}
 		t.Run(name, func(t *testing.T) { googleLoop(t, one, client, streamed) })
 	}
+	t.Run("a chat keeps a turn with secret thoughts", func(t *testing.T) {
+		chat, err := client.Chats.Create(t.Context(), one.Thinker, &genai.GenerateContentConfig{
+			ThinkingConfig: &genai.ThinkingConfig{IncludeThoughts: true, ThinkingBudget: new(int32(1024))},
+		}, nil)
+		require.NoError(t, err)
+		for _, text := range []string{"#redacted\nsay: hi", "say: there"} {
+			_, err := chat.Send(t.Context(), genai.NewPartFromText(text))
+			require.NoError(t, err)
+		}
+		// The client forgets a whole turn that has a part without text.
+		require.Len(t, one.fake.LastDescription().Items, 3)
+	})
 	t.Run("image and schema", func(t *testing.T) {
 		contents := []*genai.Content{genai.NewContentFromParts([]*genai.Part{
 			genai.NewPartFromText("#json"), genai.NewPartFromBytes([]byte("\x89PNG\r\n\x1a\nrest"), "image/png"),

@@ -145,7 +145,7 @@ func requireNoComplaints(t *testing.T, one target) {
 // requireTrueRows checks that every answer was written down with what it cost.
 func requireTrueRows(t *testing.T, rows []usageRow) {
 	t.Helper()
-	require.Greater(t, len(rows), 400)
+	require.NotEmpty(t, rows)
 	for _, row := range rows {
 		if !row.Success || strings.Contains(row.Model, "embed") {
 			continue
