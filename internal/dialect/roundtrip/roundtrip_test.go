@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 const (
 	conversations      = 10_000
 	shortConversations = 200
-	raceConversations  = 500
+	raceConversations  = 100
 )
 
 var seed = flag.Int64("seed", -1, "run the conversation of this seed only")
@@ -37,10 +37,10 @@ func TestConversations(t *testing.T) {
 	switch {
 	case *seed >= 0:
 		first, n = uint64(*seed), uint64(*seed)+1
-	case testing.Short():
-		n = shortConversations
 	case underRace:
 		n = raceConversations
+	case testing.Short():
+		n = shortConversations
 	}
 	for _, from := range formats {
 		for _, to := range formats {
