@@ -90,8 +90,22 @@ func body(size int, image bool) []byte {
 	return []byte(s.String())
 }
 
-func BenchmarkTranslateBody(b *testing.B) {
-	for name, request := range map[string][]byte{"conversation": body(1<<20, false), "image": body(1<<20, true)} {
+// codeBody is a mebibyte of files that an agent has read.
+func codeBody() []byte {
+	file := jsonedit.AppendQuote(nil, strings.Repeat("func main() {\n\tfmt.Println(\"hello\", os.Args[1])\n}\n\n", 80))
+	s := []byte(`{"model":"claude-sonnet-4-5","max_tokens":1000,"messages":[{"role":"user","content":"Read them all."}`)
+	for i := 0; len(s) < 1<<20; i++ {
+		id := "toolu_" + strconv.Itoa(i)
+		s = append(s, `,{"role":"assistant","content":[{"type":"tool_use","id":"`+id+`","name":"read","input":{"path":"main.go"}}]}`...)
+		s = append(s, `,{"role":"user","content":[{"type":"tool_result","tool_use_id":"`+id+`","content":`...)
+		s = append(append(s, file...), `}]}`...)
+	}
+	return append(s, `]}`...)
+}
+
+// BenchmarkTranslateRequest is what a request of 1 MiB costs, read and written.
+func BenchmarkTranslateRequest(b *testing.B) {
+	for name, request := range map[string][]byte{"conversation": body(1<<20, false), "agent": codeBody(), "image": body(1<<20, true)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(request)))

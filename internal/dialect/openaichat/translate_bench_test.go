@@ -23,12 +23,32 @@ func bodies() map[string][]byte {
 		fmt.Fprintf(&long, `,{"role":"tool","tool_call_id":"call_%d","content":%s}`, i, file)
 	}
 	long.WriteString(`]}`)
-	return map[string][]byte{"agent": long.Bytes(), "short turns": requestOf(1 << 20)}
+	image := []byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,` + strings.Repeat("iVBORw0K", 1<<17) + `"}}]}]}`)
+	return map[string][]byte{"agent": long.Bytes(), "short turns": requestOf(1 << 20), "image": image}
 }
 
 func jsonText(value any) string {
 	text, _ := json.Marshal(value)
 	return string(text)
+}
+
+// BenchmarkTranslateRequest is what a request of 1 MiB costs, read and written.
+func BenchmarkTranslateRequest(b *testing.B) {
+	for name, body := range bodies() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := openaichat.Chat.DecodeRequest(body, decodeOptions())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := openaichat.Chat.EncodeRequest(r, encodeOptions()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkDecodeRequest1MiB(b *testing.B) {

@@ -1,6 +1,7 @@
 package openairesponses_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -30,19 +31,37 @@ func longRequest() []byte {
 	return []byte(b.String())
 }
 
-func BenchmarkRequest(b *testing.B) {
-	body := longRequest()
-	options := within()
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		r, err := codec.DecodeRequest(body, decodeOptions)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := codec.EncodeRequest(r, options); err != nil {
-			b.Fatal(err)
-		}
+// codeRequest is a mebibyte of files that an agent has read.
+func codeRequest() []byte {
+	file, _ := json.Marshal(strings.Repeat("func main() {\n\tfmt.Println(\"hello\", os.Args[1])\n}\n\n", 80))
+	var b strings.Builder
+	b.WriteString(`{"model":"gpt-5","stream":true,"input":[{"role":"user","content":"Read them all."}`)
+	for i := 0; b.Len() < 1<<20; i++ {
+		fmt.Fprintf(&b, `,{"type":"function_call","call_id":"call_%d","name":"read","arguments":"{\"path\":\"a/b/%d\"}"}`, i, i)
+		fmt.Fprintf(&b, `,{"type":"function_call_output","call_id":"call_%d","output":%s}`, i, file)
+	}
+	b.WriteString(`]}`)
+	return []byte(b.String())
+}
+
+// BenchmarkTranslateRequest is what a request of 1 MiB costs, read and written.
+func BenchmarkTranslateRequest(b *testing.B) {
+	image := []byte(`{"model":"gpt-5","input":[{"role":"user","content":[{"type":"input_image","image_url":"data:image/png;base64,` + strings.Repeat("iVBORw0K", 1<<17) + `"}]}]}`)
+	for name, body := range map[string][]byte{"conversation": longRequest(), "agent": codeRequest(), "image": image} {
+		b.Run(name, func(b *testing.B) {
+			options := within()
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := codec.DecodeRequest(body, decodeOptions)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := codec.EncodeRequest(r, options); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
