@@ -390,6 +390,43 @@ func BenchmarkAppendQuote(b *testing.B) {
 	}
 }
 
+// Every byte and escape is read as it must be at every place of a word, and told
+// where it must not stand.
+func TestStrings(t *testing.T) {
+	for c := range 256 {
+		for _, piece := range []string{string([]byte{byte(c)}), `\` + string([]byte{byte(c)}), `\n\` + string([]byte{byte(c)}) + `\\`} {
+			for at := range 17 {
+				src := []byte(`"` + strings.Repeat("x", at) + piece + strings.Repeat("é", at%5) + `"`)
+				s, read := NewScanner(src), NewScanner(src)
+				quoted, text := s.Skip(), read.Text([]byte("before:"))
+				require.Equal(t, s.End(), read.End(), "%q", src)
+				if s.Failed() {
+					require.False(t, valid(src), "%q", src)
+					continue
+				}
+				want := quoted[1 : len(quoted)-1]
+				if bytes.IndexByte(quoted, '\\') >= 0 {
+					want, _ = jsontext.AppendUnquote(nil, quoted)
+				}
+				require.Equal(t, "before:"+string(want), string(text), "%q", src)
+				again, _ := jsontext.AppendQuote(nil, want)
+				require.Equal(t, string(again), string(AppendQuote(nil, want)))
+			}
+		}
+	}
+}
+
+// An object's name with escapes is unescaped, wherever they stand.
+func TestNamesWithEscapes(t *testing.T) {
+	for _, name := range []string{"\n", "abcd\n", "\"", "abcdefg\n", "\nabcdefgh", "a\tb\"c\\d"} {
+		s := NewScanner([]byte(`{` + string(AppendQuote(nil, name)) + `:1}`))
+		for got := range s.Members {
+			require.Equal(t, name, string(got))
+		}
+		require.NoError(t, s.End())
+	}
+}
+
 // AppendText says what the JSON library says, in every string.
 func FuzzAppendText(f *testing.F) {
 	for _, text := range []string{`""`, `"plain"`, `"a\nb\t\"c\"\\d\/e\u00fc\u20ac"`, `"\ud83d\ude00"`, `"\ud83d"`, "\"\xff\\n\"", `"\u0000\u001F"`, `"\b\f\r"`} {
@@ -406,5 +443,10 @@ func FuzzAppendText(f *testing.F) {
 			want, _ = jsontext.AppendUnquote(nil, quoted)
 		}
 		require.Equal(t, "before:"+string(want), string(AppendText([]byte("before:"), quoted)))
+		read := NewScanner(quoted)
+		require.Equal(t, "before:"+string(want), string(read.Text([]byte("before:"))))
+		require.NoError(t, read.End())
+		again, _ := jsontext.AppendQuote(nil, want)
+		require.Equal(t, string(again), string(AppendQuote(nil, want)))
 	})
 }

@@ -104,12 +104,18 @@ func skipArray(src []byte, i, depth int) (end int, reason string) {
 func skipString(src []byte, i int) (end int, escaped bool, reason string) {
 	for i++; ; {
 		for len(src)-i >= 8 {
-			found := special(binary.LittleEndian.Uint64(src[i:]))
-			if found != 0 {
-				i += bits.TrailingZeros64(found) / 8
+			x := binary.LittleEndian.Uint64(src[i:])
+			found := special(x)
+			if found == 0 {
+				i += 8
+				continue
+			}
+			read := skipWord(x, found)
+			i += read
+			escaped = escaped || read > bits.TrailingZeros64(found)/8
+			if read < 8 {
 				break
 			}
-			i += 8
 		}
 		for i < len(src) && src[i] >= ' ' && src[i] != '"' && src[i] != '\\' {
 			i++ // one of the last bytes of src
@@ -127,6 +133,22 @@ func skipString(src []byte, i int) (end int, escaped bool, reason string) {
 			return i, escaped, reason
 		}
 	}
+}
+
+// skipWord says how many of eight bytes come before the first that is no plain
+// character nor belongs to an escape of two, which is there as a whole.
+func skipWord(x, found uint64) (read int) {
+	for found != 0 {
+		plain := bits.TrailingZeros64(found) / 8
+		read += plain
+		x >>= 8 * plain
+		if byte(x) != '\\' || escapes[byte(x>>8)] == 0 || read == 7 {
+			return read
+		}
+		read += 2
+		x, found = x>>16, found>>(8*plain+16)
+	}
+	return 8
 }
 
 func skipEscape(src []byte, i int) (end int, reason string) {

@@ -121,8 +121,8 @@ func unescape(dst, src []byte, i int) (_ []byte, end int, seen uint64, reason st
 			}
 		}
 		switch c := src[i]; {
-		case c == '\\' && i+1 < len(src) && escaped[src[i+1]] != 0:
-			room[n] = escaped[src[i+1]]
+		case c == '\\' && i+1 < len(src) && escapes[src[i+1]] != 0:
+			room[n] = escapes[src[i+1]]
 			i, n = i+2, n+1
 		case c == '"':
 			return room[:n], i + 1, seen, ""
@@ -151,7 +151,7 @@ func unescapeWord(dst []byte, x, found uint64) (read, written int) {
 		plain := bits.TrailingZeros64(found) / 8
 		read, written = read+plain, written+plain
 		x >>= 8 * plain
-		e := escaped[byte(x>>8)]
+		e := escapes[byte(x>>8)]
 		if byte(x) != '\\' || e == 0 || read == 7 {
 			return read, written
 		}
@@ -163,9 +163,9 @@ func unescapeWord(dst []byte, x, found uint64) (read, written int) {
 	return 8, written + 8 - read
 }
 
-// escaped is what a letter behind a backslash stands for; 0 where it is none of
+// escapes is what a letter behind a backslash stands for; 0 where it is none of
 // those that stand for one byte.
-var escaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // unicodeEscape reads the valid `\u` escape that text begins with, and the one
 // behind it where the two are a pair. Half a pair is U+FFFD.
@@ -264,7 +264,7 @@ func quoteWord(dst []byte, x, found uint64) (written int) {
 
 const hex = "0123456789abcdef"
 
-// letters reverses escaped, but for the slash.
+// letters reverses escapes, but for the slash.
 var letters = [256]byte{'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
 func eight[S string | []byte](s S) uint64 {
