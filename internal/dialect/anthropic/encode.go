@@ -71,7 +71,7 @@ func sizeOf(parts []llm.Part) (n int) {
 		n += 128
 		switch p := p.(type) {
 		case *llm.Text:
-			n += len(p.Text) + len(p.Text)/16
+			n += len(p.Text) + len(p.Text)/6 // escapes, as many as source code has
 		case *llm.Media:
 			n += len(p.Data) + len(p.Text) + len(p.Text)/16
 		case *llm.ToolCall:

@@ -43,8 +43,7 @@ type message struct {
 }
 
 func (d *requestDecoder) message(index int32) {
-	m := &d.now
-	*m = message{}
+	m := &message{}
 	m.Pos = llm.Pos{Message: index, Part: -1}
 	for name := range d.Members {
 		d.messageMember(m, name)

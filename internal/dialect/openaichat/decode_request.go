@@ -17,8 +17,7 @@ type requestDecoder struct {
 	maxOld  int64     // max_tokens
 	choice  []byte    // function_call, the tool choice of the days of functions
 	calls   map[string]*llm.ToolCall
-	now     message // the one at hand
-	size    int     // of the body
+	size    int // of the body
 	slabs   slabs
 	// lastFunction is the id of the last legacy function call, whose result says
 	// only the function's name.

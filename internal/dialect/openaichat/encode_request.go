@@ -57,9 +57,9 @@ func (ChatCodec) EncodeRequest(r *llm.Request, o dialect.EncodeOptions) ([]byte,
 func sizeOf(r *llm.Request) int {
 	size := 512
 	for i := range r.Messages {
-		size += 64
+		size += 48
 		for _, p := range r.Messages[i].Parts {
-			size += 128 + partSize(p)
+			size += 32 + partSize(p)
 		}
 	}
 	for i := range r.Tools {
@@ -71,14 +71,15 @@ func sizeOf(r *llm.Request) int {
 func partSize(p llm.Part) (size int) {
 	switch p := p.(type) {
 	case *llm.Text:
-		return len(p.Text)
+		return len(p.Text) + len(p.Text)/6 // escapes, as many as source code has
 	case *llm.Thinking:
 		return len(p.Text)
 	case *llm.Media:
 		return len(p.Data) + len(p.URL) + len(p.Text)
 	case *llm.ToolCall:
-		return len(p.Arguments)
+		return 96 + len(p.ID) + len(p.Name) + len(p.Arguments)
 	case *llm.ToolResult:
+		size = 48 + len(p.CallID)
 		for _, inner := range p.Parts {
 			size += 64 + partSize(inner)
 		}

@@ -62,7 +62,7 @@ func sizeOf(p llm.Part) int {
 	size := around
 	switch p := p.(type) {
 	case *llm.Text:
-		size += len(p.Text) + len(p.Text)/16 // escapes
+		size += len(p.Text) + len(p.Text)/6 // escapes, as many as source code has
 	case *llm.Thinking:
 		size += len(p.Text)
 		if p.Opaque != nil {
