@@ -103,7 +103,7 @@ func TestMigrateGivesUpWhenAnotherHoldsTheLock(t *testing.T) {
 	db := open(t, testenv.Postgres(t))
 	held := &migrationLock{}
 	require.NoError(t, held.Lock(t.Context(), db.pool))
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := db.Migrate(ctx)
 	require.ErrorContains(t, err, "another process is migrating")
