@@ -87,7 +87,7 @@ func streamAnswer(n int, pause time.Duration) *answer {
 // block around them.
 func anthropicExpectation(n int) expectation {
 	const frame = 5 // message_start, content_block_start and _stop, message_delta, message_stop
-	return expectation{lines: 3 * (n - 2 + frame), ending: "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"}
+	return expectation{lines: 3 * (n - 2 + frame), ending: "data: {\"type\":\"message_stop\"}\n\n"}
 }
 
 func streamWrites(n int, pause time.Duration, usage bool) [][]byte {

@@ -183,3 +183,11 @@ func TestChoose(t *testing.T) {
 	_, err = choose(scenarios(), "nothing")
 	require.Error(t, err)
 }
+
+// A call looks at an answer's last bytes only, so what it expects must fit there.
+func TestEndingsFit(t *testing.T) {
+	for _, s := range scenarios() {
+		require.LessOrEqual(t, len(s.answer.expect.ending), 32, s.name)
+	}
+	require.LessOrEqual(t, len(anthropicExpectation(100).ending), 32)
+}
