@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -130,8 +131,27 @@ func OpenBytes(field string) string {
 // sealBytesPrefix is how every [SealBytes] begins.
 var sealBytesPrefix = base64.StdEncoding.EncodeToString([]byte(SealPrefix)[:3])
 
-// Sealed says whether a body may hold tokens, so that it must not pass through
-// to a provider as it is.
-func Sealed(body []byte) bool {
-	return containsAny(body, SealPrefix, sealBytesPrefix+"MV")
+// Sealed says whether a body of a format may hold tokens, so that it must not
+// pass through to a provider as it is. Every body is looked through, so the
+// search is for the rarest letter of what a token begins with.
+func Sealed(body []byte, format Name) bool {
+	if contains(body, SealPrefix, len(SealPrefix)-1) {
+		return true
+	}
+	return format == Gemini && contains(body, sealBytesPrefix+"MV", len(sealBytesPrefix)+1)
+}
+
+// contains looks for a text by its letter at a place.
+func contains(body []byte, text string, rare int) bool {
+	for from := rare; from < len(body); {
+		i := bytes.IndexByte(body[from:], text[rare])
+		if i < 0 {
+			return false
+		}
+		from += i + 1
+		if start := from - 1 - rare; bytes.HasPrefix(body[start:], []byte(text)) {
+			return true
+		}
+	}
+	return false
 }

@@ -59,7 +59,7 @@ func TestStates(t *testing.T) {
 
 			require.Equal(t, token, dialect.OpenBytes(dialect.SealBytes(token)))
 			for _, body := range []string{token, id, `{"x":"` + dialect.SealBytes(token) + `"}`} {
-				require.True(t, dialect.Sealed([]byte(body)), body)
+				require.True(t, dialect.Sealed([]byte(body), dialect.Gemini), body)
 			}
 		})
 	}
@@ -80,7 +80,7 @@ func TestNoState(t *testing.T) {
 	for _, field := range []string{"", "?", base64.StdEncoding.EncodeToString([]byte("a signature"))} {
 		require.Empty(t, dialect.OpenBytes(field))
 	}
-	require.False(t, dialect.Sealed([]byte(`{"model":"m","messages":[]}`)))
+	require.False(t, dialect.Sealed([]byte(`{"model":"m","messages":[],"x":"_tgs1-"}`), dialect.Gemini))
 }
 
 func TestThinkingStates(t *testing.T) {

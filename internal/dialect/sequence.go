@@ -1,10 +1,6 @@
 package dialect
 
-import (
-	"bytes"
-
-	"github.com/financecommander/tollgate/internal/llm"
-)
+import "github.com/financecommander/tollgate/internal/llm"
 
 // Sequence puts parts that overlap in a row: while a part is open, the events of
 // those that started after it wait. Formats whose blocks follow each other
@@ -91,13 +87,4 @@ func partOf(e llm.Event) (number int, start, end bool) {
 	default:
 		return -1, false, false
 	}
-}
-
-func containsAny(body []byte, texts ...string) bool {
-	for _, t := range texts {
-		if bytes.Contains(body, []byte(t)) {
-			return true
-		}
-	}
-	return false
 }

@@ -108,7 +108,7 @@ func (ex *exchange) read() *llm.Error {
 	if ex.call, err = ex.face.read(body.bytes()); err != nil {
 		return err
 	}
-	ex.rewritten = dialect.Sealed(body.bytes())
+	ex.rewritten = dialect.Sealed(body.bytes(), ex.face.name())
 	return ex.expand()
 }
 

@@ -41,8 +41,11 @@ func (e endpoint) takes(method string) bool {
 
 // prefixes stand in front of each dialect's own paths, so that an SDK's base URL
 // may name its dialect. What stands behind one is in that dialect.
-var prefixes = map[string]dialect.Name{
-	"/openai": dialect.OpenAIChat, "/anthropic": dialect.AnthropicMessages, "/gemini": dialect.Gemini,
+var prefixes = []struct {
+	path   string
+	format dialect.Name
+}{
+	{"/openai/", dialect.OpenAIChat}, {"/anthropic/", dialect.AnthropicMessages}, {"/gemini/", dialect.Gemini},
 }
 
 // locate reads a request's path. It is the one place that knows them: what it
@@ -52,9 +55,9 @@ func locate(r *http.Request) endpoint {
 	if e, ok := portalPath(path); ok {
 		return e
 	}
-	for prefix, format := range prefixes {
-		if rest, ok := strings.CutPrefix(path, prefix+"/"); ok {
-			return under(format, "/"+rest, r)
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(path, prefix.path) {
+			return under(prefix.format, path[len(prefix.path)-1:], r)
 		}
 	}
 	switch {
@@ -81,9 +84,9 @@ func portalPath(path string) (endpoint, bool) {
 // URLs are given with the version and without it, and SDKs that add their own
 // make two of them.
 func under(format dialect.Name, path string, r *http.Request) endpoint {
-	for _, version := range []string{"/v1", "/v1beta"} {
-		if strings.HasPrefix(path, version+version+"/") {
-			path = path[len(version):]
+	for _, twice := range []string{"/v1/v1/", "/v1beta/v1beta/"} {
+		if strings.HasPrefix(path, twice) {
+			path = path[len(twice)/2:]
 		}
 	}
 	if format == dialect.OpenAIChat && !strings.HasPrefix(path, "/v1/") {

@@ -72,7 +72,7 @@ func TestStatesThroughDialect(t *testing.T) {
 	sealer := box.ForOwner("owner")
 	want := dialect.State{ID: "toolu_1", Opaque: &llm.Opaque{Format: dialect.AnthropicMessages, Model: "claude", Value: "c2ln"}}
 	token := dialect.SealState(sealer, want)
-	require.True(t, dialect.Sealed([]byte(`{"x":"`+token+`"}`)))
+	require.True(t, dialect.Sealed([]byte(`{"x":"`+token+`"}`), dialect.OpenAIChat))
 
 	got, ok := dialect.OpenState(sealer, token)
 	require.True(t, ok)

@@ -142,7 +142,7 @@ func TestSealedState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body, err := json.Marshal(map[string]any{"contents": append([]any{map[string]any{"parts": map[string]any{"text": "x"}}}, back...)})
 			require.NoError(t, err)
-			require.True(t, dialect.Sealed(body))
+			require.True(t, dialect.Sealed(body, dialect.Gemini))
 			r, err := gemini.Generate{}.DecodeRequest(body, dialect.DecodeOptions{Seal: plainSeal{}})
 			require.NoError(t, err)
 			require.Len(t, r.Messages, 2)

@@ -70,7 +70,7 @@ func TestSealedState(t *testing.T) {
 			json.RawMessage(fmt.Sprintf(`{"type":"custom_tool_call_output","call_id":%q,"output":"2"}`, callID(t, said.Output, "g"))))
 		body, err := json.Marshal(map[string]any{"model": "m", "input": said.Output})
 		require.NoError(t, err)
-		require.True(t, dialect.Sealed(body))
+		require.True(t, dialect.Sealed(body, dialect.Gemini))
 
 		r, err := codec.DecodeRequest(body, dialect.DecodeOptions{Seal: openSeal{}})
 		require.NoError(t, err)

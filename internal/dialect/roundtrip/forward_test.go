@@ -33,7 +33,7 @@ func (t *trip) forward() error {
 		}
 	}
 	t.encoded, t.dropped = lax, dropping.Dropped
-	if dialect.Sealed(lax) && !dialect.Sealed([]byte(strings.Join([]string{string(t.next)}, ""))) {
+	if dialect.Sealed(lax, dialect.Gemini) && !dialect.Sealed([]byte(strings.Join([]string{string(t.next)}, "")), dialect.Gemini) {
 		return fmt.Errorf("a token reaches the model: %s", lax)
 	}
 	if t.understood, err = t.ours.DecodeRequest(lax, dialect.DecodeOptions{Seal: dialect.NoSeal{}}); err != nil {
