@@ -65,17 +65,27 @@ func errorWriter(format dialect.Name) ErrorWriter {
 	}
 }
 
+// The faces that are the same for every call are made once.
+var faces = map[dialect.Name]face{
+	dialect.OpenAIChat:        newClient(openaichat.Chat),
+	dialect.OpenAIResponses:   newClient(openairesponses.Responses),
+	dialect.AnthropicMessages: newClient(anthropic.Messages),
+	dialect.OpenAICompletions: client{Codec: openaichat.Completions, own: []dialect.Name{dialect.OpenAICompletions}},
+	dialect.OpenAIEmbeddings:  embeddings{openaichat.Embeddings, false},
+}
+
 // faceOf is the caller's side of a model call that a path asks for.
 func faceOf(e endpoint) face {
 	switch e.format {
 	case dialect.PortalChat:
 		return portal{stream: e.stream}
-	case dialect.OpenAICompletions:
-		return client{Codec: openaichat.Completions}
-	case dialect.OpenAIEmbeddings, dialect.GeminiEmbeddings:
+	case dialect.GeminiEmbeddings:
 		return embeddings{embedder(e.format, e.model, e.batch), e.batch}
+	case dialect.Gemini:
+		c := newClient(translator(e.format, e.model, e.stream))
+		c.array = e.array
+		return c
 	default:
-		codec := translator(e.format, e.model, e.stream)
-		return client{Codec: codec, translator: codec, array: e.array}
+		return faces[e.format]
 	}
 }

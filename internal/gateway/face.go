@@ -60,7 +60,12 @@ type answer interface {
 type client struct {
 	dialect.Codec
 	translator dialect.Translator // nil: the format passes through only
+	own        []dialect.Name     // the format alone
 	array      bool               // Gemini: the stream is wanted as a JSON array
+}
+
+func newClient(t dialect.Translator) client {
+	return client{Codec: t, translator: t, own: []dialect.Name{t.Name()}}
 }
 
 func (c client) name() dialect.Name { return c.Name() }
@@ -76,7 +81,7 @@ func (c client) read(body []byte) (dialect.Call, *llm.Error) {
 func (c client) formats(p *upstream.Provider, model string, stream bool) []dialect.Name {
 	switch {
 	case p.Endpoint(c.Name(), model, stream) != nil:
-		return []dialect.Name{c.Name()}
+		return c.own
 	case c.translator == nil:
 		return nil
 	}

@@ -140,7 +140,7 @@ func TestPanics(t *testing.T) {
 			g := gatewayFor(t, server.URL(), ledger, slog.New(slog.DiscardHandler))
 			g.Specialists = tt.specialists
 			tt.codec.Codec = openaichat.Chat
-			front := frontFor(t, g, client{Codec: tt.codec})
+			front := frontFor(t, g, client{Codec: tt.codec, own: []dialect.Name{tt.codec.Name()}})
 
 			resp, err := http.Post(front, "application/json", strings.NewReader(tt.body))
 			require.NoError(t, err)
@@ -176,7 +176,7 @@ func TestRecordGoesToTheLog(t *testing.T) {
 			server := upstreamtest.New(t)
 			var log bytes.Buffer
 			g := gatewayFor(t, server.URL(), ledger, slog.New(slog.NewJSONHandler(&log, nil)))
-			front := frontFor(t, g, client{Codec: openaichat.Chat})
+			front := frontFor(t, g, newClient(openaichat.Chat))
 			resp, err := http.Post(front, "application/json", strings.NewReader(`{"model":"openai/gpt-4o-mini","messages":[]}`))
 			require.NoError(t, err)
 			defer resp.Body.Close()

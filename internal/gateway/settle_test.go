@@ -22,7 +22,7 @@ func BenchmarkBegin(b *testing.B) {
 	call, err := openaichat.Chat.Read([]byte(`{"model":"gpt-4o","messages":[]}`))
 	require.NoError(b, err)
 	ex := &exchange{
-		g: g, face: client{Codec: openaichat.Chat}, call: call, requestID: newRequestID(), tried: 1,
+		g: g, face: newClient(openaichat.Chat), call: call, requestID: newRequestID(), tried: 1,
 		principal: &identity.Principal{UserHash: newRequestID() + newRequestID(), EmailHash: newRequestID() + newRequestID(), TokenID: newRequestID()},
 	}
 	to, refused := ex.target(g.providers["openai"], "gpt-4o", nil)
