@@ -1,6 +1,7 @@
 package jsonedit
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -102,15 +103,19 @@ func skipArray(src []byte, i, depth int) (end int, reason string) {
 
 // skipString finds a string's end. It also says whether the string has escapes.
 func skipString(src []byte, i int) (end int, escaped bool, reason string) {
-	for i++; ; {
+	i++
+	for plain := i; ; plain = i { // where the run of plain characters began
 		for len(src)-i >= 8 {
 			x := binary.LittleEndian.Uint64(src[i:])
 			found := special(x)
 			if found == 0 {
-				i += 8
+				if i += 8; i-plain >= longRun {
+					i = skipRun(src, i)
+				}
 				continue
 			}
 			read := skipWord(x, found)
+			plain = i + read
 			i += read
 			escaped = escaped || read > bits.TrailingZeros64(found)/8
 			if read < 8 {
@@ -133,6 +138,59 @@ func skipString(src []byte, i int) (end int, escaped bool, reason string) {
 			return i, escaped, reason
 		}
 	}
+}
+
+// longRun is how many plain characters in a row make it likely that many more
+// follow, so that searching faster is worth the calls. It begins with firstWindow
+// bytes and looks at ever more at once, since what it looks at beyond the run's
+// end is looked at in vain.
+const (
+	longRun     = 64
+	firstWindow = 256
+	lastWindow  = 8 << 10
+)
+
+// skipRun skips plain characters, as far as it is sure of them.
+func skipRun(src []byte, i int) int {
+	for window := firstWindow; ; window = min(2*window, lastWindow) {
+		run := src[i:min(len(src), i+window)]
+		whole := len(run)
+		if end := bytes.IndexByte(run, '\\'); end >= 0 {
+			run = run[:end]
+		}
+		if end := bytes.IndexByte(run, '"'); end >= 0 {
+			run = run[:end]
+		}
+		if end := control(run); end >= 0 {
+			run = run[:end]
+		}
+		i += len(run)
+		if len(run) < whole || whole < window {
+			return i
+		}
+	}
+}
+
+// control finds the first control character; -1: there is none.
+func control(b []byte) int {
+	const (
+		spaces = 0x2020202020202020
+		tops   = 0x8080808080808080
+	)
+	i := 0
+	for ; len(b)-i >= 8; i += 8 {
+		// The top bit of a byte below a space; after the first it may be wrong.
+		x := binary.LittleEndian.Uint64(b[i:])
+		if found := (x - spaces) &^ x & tops; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if b[i] < ' ' {
+			return i
+		}
+	}
+	return -1
 }
 
 // skipWord says how many of eight bytes come before the first that is no plain
