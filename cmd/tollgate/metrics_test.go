@@ -19,8 +19,11 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	upstream := upstreamtest.New(t)
 	g := startGateway(t, "OPENAI_API_KEY=sk-test", "OPENAI_BASE_URL="+upstream.URL()+"/v1")
-	a := g.do("GET", g.Admin+"/llm/status", "", "")
-	require.Equal(t, 200, a.Status)
+	var a answer
+	g.eventually("the admin endpoint knows the configuration that serves already", func() bool {
+		a = g.do("GET", g.Admin+"/llm/status", "", "")
+		return a.Status == 200
+	})
 	var status map[string]any
 	require.NoError(t, json.Unmarshal([]byte(a.Body), &status))
 	require.Equal(t, []any{map[string]any{"name": "openai"}}, status["providers"])
