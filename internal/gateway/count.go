@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/tokens"
 	"github.com/financecommander/tollgate/internal/upstream"
@@ -212,10 +213,10 @@ var errNotPatched = &llm.Error{Cause: llm.CauseInternal, Message: "a decoded req
 
 // AppendText implements [dialect.Call].
 func (d decoded) AppendText(dst []byte, limit int) []byte {
+	t := wire.NewTextCollector(dst, limit)
 	add := func(text string) {
-		if room := limit - len(dst); room > 0 && text != "" {
-			dst = append(dst, text[:min(len(text), room)]...)
-			dst = append(dst, '\n')
+		if text != "" {
+			t.Plain(text)
 		}
 	}
 	for _, m := range d.Messages {
@@ -223,15 +224,15 @@ func (d decoded) AppendText(dst []byte, limit int) []byte {
 			addText(add, p)
 		}
 	}
-	for _, t := range d.Tools {
-		add(t.Name)
-		add(t.Description)
-		add(string(t.Schema))
+	for _, tool := range d.Tools {
+		add(tool.Name)
+		add(tool.Description)
+		add(string(tool.Schema))
 	}
 	if d.Output != nil {
 		add(string(d.Output.Schema))
 	}
-	return dst
+	return t.Bytes()
 }
 
 func addText(add func(string), p llm.Part) {

@@ -185,23 +185,12 @@ func ownState(parts []llm.Part, format dialect.Name, model string) []llm.Part {
 			kept = append(kept, p)
 			continue
 		}
-		switch p := p.(type) {
-		case *llm.Text:
-			own := *p
-			own.Opaque = nil
-			kept = append(kept, &own)
-		case *llm.ToolCall:
-			own := *p
-			own.Opaque = nil
-			kept = append(kept, &own)
-		case *llm.Media:
-			own := *p
-			own.Opaque = nil
-			kept = append(kept, &own)
-		case *llm.Thinking: // nothing without its state
-		default:
-			kept = append(kept, p)
+		if _, thinking := p.(*llm.Thinking); thinking {
+			continue // nothing without its state
 		}
+		own := llm.ClonePart(p)
+		own.Base().Opaque = nil
+		kept = append(kept, own)
 	}
 	return kept
 }

@@ -33,7 +33,7 @@ func (a *Answer) Events(yield func(Event) bool) {
 		c := &a.Choices[i]
 		firstText := -1
 		for _, p := range c.Parts {
-			events = append(events, partEvents(p, number, c.Index)...)
+			events = append(events, PartEvents(p, number, c.Index)...)
 			if _, ok := p.(*Text); ok && firstText < 0 {
 				firstText = number
 			}
@@ -62,9 +62,9 @@ func (a *Answer) Events(yield func(Event) bool) {
 	}
 }
 
-// partEvents are the events of one whole part: a start without the text, the
+// PartEvents are the events of one whole part: a start without the text, the
 // text, and the end.
-func partEvents(p Part, number, choice int) []Event {
+func PartEvents(p Part, number, choice int) []Event {
 	var deltas []Event
 	end := PartEnd{Part: number, Opaque: p.Base().Opaque}
 	begin := p
@@ -191,7 +191,7 @@ func (c *Collector) endPart(e PartEnd) {
 	if p == nil || e.Opaque == nil && len(e.Extra.JSON) == 0 && len(e.Wire.JSON) == 0 {
 		return
 	}
-	p.part = clonePart(p.part)
+	p.part = ClonePart(p.part)
 	if e.Opaque != nil {
 		p.part.Base().Opaque = e.Opaque
 	}
@@ -223,7 +223,7 @@ func (c *Collector) Answer() (*Answer, *Error) {
 		if p.part == nil {
 			continue
 		}
-		part := clonePart(p.part)
+		part := ClonePart(p.part)
 		switch part := part.(type) {
 		case *Text:
 			part.Text += string(p.text)
@@ -243,7 +243,9 @@ func (c *Collector) Answer() (*Answer, *Error) {
 	return &a, c.failed
 }
 
-func clonePart(p Part) Part {
+// ClonePart copies a part, so that what it has itself can be changed; what it
+// refers to is shared.
+func ClonePart(p Part) Part {
 	switch p := p.(type) {
 	case *Text:
 		return new(*p)

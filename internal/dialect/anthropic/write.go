@@ -2,9 +2,7 @@ package anthropic
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
@@ -109,22 +107,9 @@ func (c Codec) WriteError(w http.ResponseWriter, err *llm.Error, requestID strin
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Request-Id", requestID)
 	h.Set("Request-Id", requestID)
-	if err.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((err.RetryAfter+time.Second-1)/time.Second), 10))
-		h.Set("Retry-After-Ms", strconv.FormatInt(err.RetryAfter.Milliseconds(), 10))
-	}
-	if hopeless(err) {
-		h.Set("X-Should-Retry", "false")
-	}
+	wire.SetRetry(h, err)
 	w.WriteHeader(status(err))
 	_, _ = w.Write(appendError(nil, err, requestID))
-}
-
-// hopeless says that a client's automatic retry cannot help. Anthropic's SDKs
-// retry 429 and 5xx by themselves unless X-Should-Retry tells them not to, and
-// they do not wait for longer than a minute.
-func hopeless(err *llm.Error) bool {
-	return err.Cause == llm.CauseUpstreamAuth || err.RetryAfter > time.Minute
 }
 
 // AppendErrorEvent implements [dialect.ErrorWriter]. No message_stop follows, so

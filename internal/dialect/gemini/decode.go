@@ -247,30 +247,14 @@ func malformed(err error) *llm.Error {
 	}
 	e := &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body must be one JSON object of the generateContent API", Err: err}
 	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
-		if path := memberPath(string(wrong.JSONPointer)); path != "" {
+		if path := wire.MemberPath(string(wrong.JSONPointer)); path != "" {
 			e.Param, e.Message = path, path+" has the wrong type"
 		}
 	}
 	if wrong, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		if path := memberPath(string(wrong.JSONPointer)); path != "" {
+		if path := wire.MemberPath(string(wrong.JSONPointer)); path != "" {
 			e.Param, e.Message = path, path+" is not valid: a member comes twice, or the JSON is broken"
 		}
 	}
 	return e
-}
-
-// memberPath turns a JSON pointer into the path a person would write.
-func memberPath(pointer string) string {
-	var path strings.Builder
-	for token := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		switch {
-		case token != "" && strings.Trim(token, "0123456789") == "":
-			path.WriteString("[" + token + "]")
-		case path.Len() > 0:
-			path.WriteString("." + token)
-		default:
-			path.WriteString(token)
-		}
-	}
-	return path.String()
 }

@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
 )
@@ -99,9 +99,7 @@ func (Errors) WriteError(w http.ResponseWriter, err *llm.Error, requestID string
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=UTF-8")
 	h.Set("X-Request-Id", requestID)
-	if err.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((err.RetryAfter+time.Second-1)/time.Second), 10))
-	}
+	wire.SetRetryAfter(h, err)
 	w.WriteHeader(err.Status())
 	_, _ = w.Write(appendError(nil, err, requestID))
 }

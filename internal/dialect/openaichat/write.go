@@ -2,12 +2,11 @@ package openaichat
 
 import (
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/sse"
 )
@@ -85,22 +84,9 @@ func (Errors) WriteError(w http.ResponseWriter, err *llm.Error, requestID string
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Request-Id", requestID)
-	if err.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((err.RetryAfter+time.Second-1)/time.Second), 10))
-		h.Set("Retry-After-Ms", strconv.FormatInt(err.RetryAfter.Milliseconds(), 10))
-	}
-	if hopeless(err) {
-		h.Set("X-Should-Retry", "false")
-	}
+	wire.SetRetry(h, err)
 	w.WriteHeader(err.Status())
 	_, _ = w.Write(NewErrorBody(err, requestID).Append(nil))
-}
-
-// hopeless says that a client's automatic retry cannot help. OpenAI's SDKs
-// retry 429 and 5xx by themselves unless X-Should-Retry tells them not to, and
-// they do not wait for longer than a minute.
-func hopeless(err *llm.Error) bool {
-	return err.Cause == llm.CauseUpstreamAuth || err.RetryAfter > time.Minute
 }
 
 // AppendErrorEvent implements [dialect.ErrorWriter]. OpenAI's SDKs raise an

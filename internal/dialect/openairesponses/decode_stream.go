@@ -373,31 +373,13 @@ func (d *decoder) complete(it *item, p llm.Part) {
 
 // whole tells a part that no event told before.
 func (d *decoder) whole(p llm.Part) {
-	answer := llm.Answer{Choices: []llm.Choice{{Parts: []llm.Part{p}, LogProbs: logProbsOf(p)}}}
-	for e := range answer.Events {
-		switch e := e.(type) {
-		case llm.PartStart:
-			e.Part = d.parts
-			d.emit(e)
-		case llm.TextDelta:
-			e.Part = d.parts
-			d.emit(e)
-		case llm.ThinkingDelta:
-			e.Part = d.parts
-			d.emit(e)
-		case llm.ArgumentsDelta:
-			e.Part = d.parts
-			d.emit(e)
-		case llm.CitationDelta:
-			e.Part = d.parts
-			d.emit(e)
-		case llm.LogProbsDelta:
-			e.Part = d.parts
-			d.emit(e)
-		case llm.PartEnd:
-			e.Part = d.parts
-			d.emit(e)
+	for _, e := range llm.PartEvents(p, d.parts, 0) {
+		if _, ends := e.(llm.PartEnd); ends {
+			if tokens := logProbsOf(p); len(tokens) > 0 {
+				d.emit(llm.LogProbsDelta{Part: d.parts, Tokens: tokens})
+			}
 		}
+		d.emit(e)
 	}
 	d.parts++
 }

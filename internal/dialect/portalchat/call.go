@@ -2,6 +2,7 @@ package portalchat
 
 import (
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -32,15 +33,10 @@ func (c Call) Patch(dialect.Edits) ([]byte, error) {
 
 // AppendText implements [dialect.Call].
 func (c Call) AppendText(dst []byte, limit int) []byte {
-	add := func(text string) {
-		if room := limit - len(dst); room > 0 {
-			dst = append(dst, text[:min(len(text), room)]...)
-			dst = append(dst, '\n')
-		}
-	}
+	t := wire.NewTextCollector(dst, limit)
 	for _, turn := range c.History {
-		add(turn.Content)
+		t.Plain(turn.Content)
 	}
-	add(c.Message)
-	return dst
+	t.Plain(c.Message)
+	return t.Bytes()
 }

@@ -1,12 +1,12 @@
 package portalchat
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -32,9 +32,7 @@ func WriteError(w http.ResponseWriter, err *llm.Error, requestID string) {
 	if requestID != "" {
 		h.Set("X-Request-Id", requestID)
 	}
-	if err.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(err.RetryAfter.Seconds())), 10))
-	}
+	wire.SetRetryAfter(h, err)
 	if err.Cause == llm.CauseUnauthenticated {
 		h.Set("WWW-Authenticate", "Bearer")
 	}

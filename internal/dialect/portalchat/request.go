@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -94,27 +95,11 @@ func (r *Request) LLM(stream bool) *llm.Request {
 func malformed(err error) *llm.Error {
 	e := &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the body must be one JSON object", Err: err}
 	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
-		if name := field(string(wrong.JSONPointer)); name != "" {
+		if name := wire.MemberPath(string(wrong.JSONPointer)); name != "" {
 			return invalid(name, name+" has the wrong type")
 		}
 	}
 	return e
-}
-
-// field turns a JSON pointer into the path a person would write.
-func field(pointer string) string {
-	var path strings.Builder
-	for token := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		switch {
-		case token != "" && strings.Trim(token, "0123456789") == "":
-			path.WriteString("[" + token + "]")
-		case path.Len() > 0:
-			path.WriteString("." + token)
-		default:
-			path.WriteString(token)
-		}
-	}
-	return path.String()
 }
 
 // invalid is the error for a wrong field: 422, as the old backend had it.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/financecommander/tollgate/internal/jsonedit"
 	"github.com/financecommander/tollgate/internal/llm"
@@ -44,4 +45,20 @@ var UpstreamMessages = map[llm.Cause]string{
 // Invalid is the error for what is wrong at a path of a client's body.
 func Invalid(path, message string) *llm.Error {
 	return &llm.Error{Cause: llm.CauseInvalidRequest, Param: path, Message: path + " " + message}
+}
+
+// MemberPath turns a JSON pointer into the path a person would write.
+func MemberPath(pointer string) string {
+	var path strings.Builder
+	for token := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		switch {
+		case token != "" && strings.Trim(token, "0123456789") == "":
+			path.WriteString("[" + token + "]")
+		case path.Len() > 0:
+			path.WriteString("." + token)
+		default:
+			path.WriteString(token)
+		}
+	}
+	return path.String()
 }

@@ -49,6 +49,14 @@ func (t *TextCollector) Text(value []byte) {
 	t.endLine()
 }
 
+// Plain takes text that is no JSON.
+func (t *TextCollector) Plain(text string) {
+	if room := t.limit - len(t.text); room > 0 {
+		t.text = append(t.text, text[:min(len(text), room)]...)
+		t.endLine()
+	}
+}
+
 // Raw takes a value's bytes as they stand.
 func (t *TextCollector) Raw(value []byte) {
 	if room := t.limit - len(t.text); room > 0 && len(value) > 0 {
