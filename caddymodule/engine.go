@@ -43,6 +43,7 @@ type engine struct {
 	guard       *ratelimit.Guarded // the limiter, if it is in Redis
 	ledger      *sharedLedger
 	hasher      identity.Hasher
+	domains     identity.Domains // whose people may sign in
 	verifier    *identity.Verifier
 	signer      *identity.Signer
 	providers   []*upstream.Provider
@@ -173,6 +174,9 @@ func (e *engine) openIdentity(caddy.Context) error {
 		return err
 	}
 	e.hasher = identity.Hasher{Pepper: newSecret(pepper)}
+	if e.domains, err = identity.ParseDomains(e.app.AllowedDomains); err != nil {
+		return err
+	}
 	issuers, signer, err := e.app.issuers()
 	if err != nil {
 		return err

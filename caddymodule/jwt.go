@@ -21,7 +21,7 @@ type JWT struct {
 	// `tollgate token`), at least 32 bytes. Default: one made at first start
 	// and kept in the data folder as `jwt.secret`, mode 0600.
 	Secret string `json:"secret,omitempty"`
-	// How long those tokens are good. Default: 12h.
+	// How long those tokens are good. Default: 8h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 	// Further issuers whose tokens are good here.
 	Issuers []Issuer `json:"issuers,omitempty"`
@@ -70,7 +70,7 @@ func (a *App) issuers() ([]identity.Issuer, *identity.Signer, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("jwt secret: %w", err)
 	}
-	issuers := []identity.Issuer{{Name: ownIssuer, Issuer: ownIssuer, Secret: key}}
+	issuers := []identity.Issuer{{Name: ownIssuer, Issuer: ownIssuer, Own: true, Secret: key}}
 	if !a.JWT.claimsBare() {
 		// Tokens that an older backend made with the same secret have no `iss`.
 		issuers = append(issuers, identity.Issuer{Name: "secret", Secret: key})

@@ -29,9 +29,11 @@ func (e *engine) checks() map[string]func(context.Context) error {
 func (a *App) newPortal() *portal.Handler {
 	e := a.engine
 	return portal.New(portal.Options{
-		Version: Version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db,
-		DevLogin: a.loopbackOnly, AllowedDomains: a.AllowedDomains,
-		Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher, Logger: a.logger,
+		Version: Version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db, Logger: a.logger,
+		Auth: portal.AuthOptions{
+			Trusted: a.loopbackOnly, Domains: e.domains,
+			Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher,
+		},
 	})
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/metrics"
+	"github.com/financecommander/tollgate/internal/portal"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/internal/usage"
 )
@@ -258,18 +259,17 @@ func TestProviders(t *testing.T) {
 	require.Equal(t, fmt.Sprint(upstream.Auths), fmt.Sprint(names(row(t, "### `provider`", "auth")[1])))
 }
 
-// TestRoutes compares the headings of api.md with the routes that are registered.
+// TestRoutes compares the headings of api.md and portal.md with the routes that are registered.
 func TestRoutes(t *testing.T) {
 	want := make(map[string]bool)
 	for _, route := range gateway.Routes {
 		want[route] = true
 	}
-	handled := regexp.MustCompile(`h\.handle\("([^"]+)", methods\{http\.Method(\w+)`)
-	for _, match := range handled.FindAllStringSubmatch(read(t, "../internal/portal/portal.go"), -1) {
-		want[strings.ToUpper(match[2])+" "+match[1]] = true
+	for _, route := range portal.New(portal.Options{}).Routes() {
+		want[route] = true
 	}
 	got := make(map[string]bool)
-	for _, match := range regexp.MustCompile("(?m)^### `([A-Z]+ [^`]+)`$").FindAllStringSubmatch(read(t, "api.md"), -1) {
+	for _, match := range regexp.MustCompile("(?m)^### `([A-Z]+ [^`]+)`$").FindAllStringSubmatch(read(t, "api.md")+read(t, "portal.md"), -1) {
 		got[match[1]] = true
 	}
 	require.Equal(t, want, got)

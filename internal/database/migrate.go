@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"time"
 
@@ -33,7 +34,7 @@ func (db *DB) Migrate(ctx context.Context) ([]Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.refuseForeignTables(ctx); err != nil {
+	if err := db.refuseForeignTables(ctx, provider); err != nil {
 		return nil, err
 	}
 	results, err := provider.Up(ctx)
@@ -75,19 +76,39 @@ func (db *DB) Pending(ctx context.Context) ([]string, error) {
 // name that Tollgate needs.
 var ErrForeignTable = errors.New("a table of another program is in the way")
 
-// refuseForeignTables keeps a first migration from failing half-way, or from
-// taking over what is somebody else's, in a database that the portal's earlier
-// backend used.
-func (db *DB) refuseForeignTables(ctx context.Context) error {
-	for _, table := range []string{"usage_logs", "specialists", "response_states"} {
-		if !db.gorm.WithContext(ctx).Migrator().HasTable(table) {
+// created finds the tables that a migration makes.
+var created = regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`)
+
+// refuseForeignTables keeps a migration from failing half-way, or from taking
+// over what is somebody else's, in a database that the portal's earlier backend
+// used.
+func (db *DB) refuseForeignTables(ctx context.Context, provider *goose.Provider) error {
+	applied, err := db.appliedVersions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, source := range provider.ListSources() {
+		if slices.Contains(applied, source.Version) {
 			continue
 		}
-		// Asked after the table was seen: another replica may just have made it.
-		if done, err := db.appliedVersions(ctx); err != nil || len(done) > 0 {
+		text, err := fs.ReadFile(migrations, "migrations/"+string(db.dialect)+"/"+path.Base(source.Path))
+		if err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: rename it (ALTER TABLE %s RENAME TO %s_before_tollgate) or name another database", ErrForeignTable, table, table)
+		for _, match := range created.FindAllSubmatch(text, -1) {
+			table := string(match[1])
+			if !db.gorm.WithContext(ctx).Migrator().HasTable(table) {
+				continue
+			}
+			// Asked after the table was seen: another replica may just have made it.
+			if applied, err = db.appliedVersions(ctx); err != nil {
+				return err
+			}
+			if slices.Contains(applied, source.Version) {
+				break
+			}
+			return fmt.Errorf("%w: rename it (ALTER TABLE %s RENAME TO %s_before_tollgate) or name another database", ErrForeignTable, table, table)
+		}
 	}
 	return nil
 }

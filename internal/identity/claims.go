@@ -31,6 +31,9 @@ func (i *issuer) principal(claims jwt.MapClaims, hasher Hasher) (*Principal, err
 		ExpiresAt:   r.date("exp"),
 		private:     &private{email: r.email(i.config.Claims.Email), claims: claims},
 	}
+	if i.config.Own {
+		p.Kind, p.Session, p.Rate = Kind(r.text("kind")), r.text("sid"), r.text("rate")
+	}
 	if r.err == nil && (strings.TrimSpace(p.Subject) == "" || strings.ContainsFunc(p.Subject, unicode.IsControl)) {
 		r.err = fmt.Errorf("the claim %q names nobody", i.config.Claims.Subject)
 	}

@@ -32,6 +32,10 @@ type Issuer struct {
 	// "iss", and no others.
 	Issuer string
 
+	// Own says that the gateway itself issues these tokens, so that it believes what
+	// they say of kind, session and rate.
+	Own bool
+
 	// Audience is what we are called in "aud"; a token must name at least one.
 	// An issuer with a Secret may leave it empty, and then "aud" is not checked:
 	// a secret is shared with us alone. A public key signs for many services, so

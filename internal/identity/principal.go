@@ -26,6 +26,18 @@ type Principal struct {
 	IssuedAt  time.Time // "iat", UTC; zero when the issuer sets none
 	ExpiresAt time.Time // "exp", UTC
 
+	// Kind says what the token is for, and Session names the log-in ("sid") that
+	// it came from; both empty for tokens that were not given out by a log-in.
+	Kind    Kind
+	Session string
+
+	// Rate is a limit of requests, such as "100/h", that the token itself has
+	// beside its user's; empty: none.
+	Rate string
+	// UserRate is the user's own limit of model calls, in the place of the default
+	// one; empty: the default. An issuer's [Rule] gives it.
+	UserRate string
+
 	// Specialists lists the specialists and models the token is good for. Nil
 	// means all; ask [Principal.MayUse], which also knows wildcards.
 	Specialists []string
@@ -62,6 +74,37 @@ func (p *Principal) Claims() map[string]any {
 		return nil
 	}
 	return maps.Clone(p.private.claims)
+}
+
+// Kind is what a token of ours is for.
+type Kind string
+
+// The kinds of tokens.
+const (
+	// KindAccess tokens are given out by a log-in, or by another issuer.
+	KindAccess Kind = ""
+	// KindAPI tokens are made by their users for programs. They spend and read,
+	// but give out no further tokens and administer nothing.
+	KindAPI Kind = "api"
+)
+
+// The roles that decide something here; a token may have others.
+const (
+	RoleAdmin  = "admin"  // everything, and the specialists and usage of all
+	RoleViewer = "viewer" // reads everybody's usage, and nothing else
+	RoleUser   = "user"   // what is left: calls models, sees their own
+)
+
+// Role is the one of the three roles that decides: admin before viewer before
+// user. An API token is never more than a user's.
+func (p *Principal) Role() string {
+	switch {
+	case p.HasRole(RoleAdmin) && p.Kind != KindAPI:
+		return RoleAdmin
+	case p.HasRole(RoleViewer):
+		return RoleViewer
+	}
+	return RoleUser
 }
 
 // HasRole tells whether the token gives the role, compared exactly.

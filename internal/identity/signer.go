@@ -14,8 +14,9 @@ import (
 )
 
 // DefaultLifetime is how long a token of ours is good for when nobody says:
-// a working day, so that a stream opened in the morning never meets a 401.
-const DefaultLifetime = 12 * time.Hour
+// a working day. The frontend's streams do not refresh, and a shorter one would
+// gain nothing, since tokens can be withdrawn at once.
+const DefaultLifetime = 8 * time.Hour
 
 // Claims says what a new token shall state.
 type Claims struct {
@@ -25,6 +26,11 @@ type Claims struct {
 	Roles       []string      // optional
 	Specialists []string      // what the token is good for; none: everything. See [Principal.MayUse]
 	Lifetime    time.Duration // 0: [DefaultLifetime]
+
+	ID      string // "jti"; empty: a random one
+	Kind    Kind   // "kind"
+	Session string // "sid": the log-in it came from
+	Rate    string // "rate": the token's own request limit, "100/h"
 }
 
 // Signer issues the gateway's own tokens, HS256 with one secret. A [Verifier]
@@ -58,11 +64,14 @@ func (s *Signer) Mint(c Claims) (string, error) {
 		"iat": jwt.NewNumericDate(now),
 		"nbf": jwt.NewNumericDate(now),
 		"exp": jwt.NewNumericDate(now.Add(cmp.Or(c.Lifetime, DefaultLifetime))),
-		"jti": rand.Text(),
+		"jti": cmp.Or(c.ID, rand.Text()),
 	}
 	set(claims, "iss", s.issuer)
 	set(claims, "email", strings.TrimSpace(c.Email))
 	set(claims, "name", c.Name)
+	set(claims, "kind", string(c.Kind))
+	set(claims, "sid", c.Session)
+	set(claims, "rate", c.Rate)
 	setList(claims, "aud", s.audience)
 	setList(claims, "roles", c.Roles)
 	setList(claims, "specialists", c.Specialists)

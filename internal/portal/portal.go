@@ -1,6 +1,5 @@
 // Package portal is the REST API of the web frontend: sign-in, specialists, the
-// usage log and the gateway's health. Chat calls are mounted here and served by
-// package gateway.
+// usage log and the gateway's health. Chat calls are package gateway's.
 //
 // Every path works with and without a trailing slash, without a redirect, which
 // would lose a POST's body. Every answer is a JSON object; errors have the shape
@@ -17,7 +16,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -28,12 +26,8 @@ import (
 	"github.com/financecommander/tollgate/internal/usage"
 )
 
-// maxBody bounds the bodies this package reads itself; the longest is a
-// specialist with its system prompt.
-const maxBody = 64 << 10
-
-// AdminRole is the role that sees everybody's usage and the system prompts.
-const AdminRole = "admin"
+// maxBody bounds the bodies this package reads itself, but for imports and chat.
+const maxBody = 1 << 20
 
 // Specialists answers which specialists there are.
 type Specialists interface {
@@ -41,12 +35,8 @@ type Specialists interface {
 	List() []*specialist.Specialist
 }
 
-// Minter issues access tokens.
-type Minter interface {
-	Mint(identity.Claims) (string, error)
-}
-
-// Options are what the API is made of.
+// Options are what the API is made of. A part that is nil is turned off: its
+// routes exist and say so.
 type Options struct {
 	// App and Version are what /health says; App is "Tollgate" by default.
 	App, Version string
@@ -54,24 +44,9 @@ type Options struct {
 	// "redis", "spool"). A nil check means that it is not configured.
 	Checks map[string]func(context.Context) error
 
+	Auth        AuthOptions
 	Specialists Specialists
 	Usage       usage.Lister // the database
-	// Chat serves POST /chat/send and /chat/stream; nil: there are none.
-	Chat http.Handler
-
-	// DevLogin lets people sign in with an e-mail address and no proof that it
-	// is theirs, while it says so: for a gateway that listens on loopback only.
-	// nil: never.
-	DevLogin func() bool
-	// AllowedDomains are the mail domains that may sign in, compared exactly;
-	// none: all may.
-	AllowedDomains []string
-	// Tokens issues the tokens of /auth/login; TokenLifetime is how long they
-	// are good, by default [identity.DefaultLifetime].
-	Tokens        Minter
-	TokenLifetime time.Duration
-	// Hasher names users; the same as the verifier's.
-	Hasher identity.Hasher
 
 	// Logger gets what callers are not told; nil: silent.
 	Logger *slog.Logger
@@ -81,33 +56,25 @@ type Options struct {
 type Handler struct {
 	o      Options
 	mux    *http.ServeMux
+	routes []string
 	health health
 }
 
 // New returns the API. It does no I/O.
 func New(o Options) *Handler {
 	o.App = cmp.Or(o.App, "Tollgate")
-	o.TokenLifetime = cmp.Or(o.TokenLifetime, identity.DefaultLifetime)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	o.AllowedDomains = slices.Clone(o.AllowedDomains)
-	for i, domain := range o.AllowedDomains {
-		o.AllowedDomains[i] = strings.ToLower(strings.TrimSpace(domain))
-	}
 	h := &Handler{o: o, mux: http.NewServeMux(), health: health{checks: o.Checks}}
-
 	h.handle("/health", methods{http.MethodGet: h.getHealth})
-	h.handle("/auth/login", methods{http.MethodPost: h.login})
-	h.handle("/auth/me", methods{http.MethodGet: authenticated(h.me)})
-	h.handle("/auth/verify", methods{http.MethodGet: authenticated(h.verify)})
-	h.handle("/specialists", methods{http.MethodGet: authenticated(h.listSpecialists)})
-	h.handle("/specialists/{id}", methods{http.MethodGet: authenticated(h.getSpecialist)})
-	h.handle("/usage/logs", methods{http.MethodGet: authenticated(h.usageLogs)})
-	if o.Chat != nil {
-		h.handle("/chat/send", methods{http.MethodPost: h.chat})
-		h.handle("/chat/stream", methods{http.MethodPost: h.chat})
-	}
+	h.authRoutes()
+	h.loginRoutes()
+	h.specialistRoutes()
+	h.usageRoutes()
 	return h
 }
+
+// Routes lists what is served, as "METHOD /path", sorted.
+func (h *Handler) Routes() []string { return slices.Sorted(slices.Values(h.routes)) }
 
 // Serves tells whether the request's path is one of the API's, so that a server
 // with more to serve knows what to pass on.
@@ -142,33 +109,37 @@ type handlerFunc func(http.ResponseWriter, *http.Request) error
 // methods are what one path can do. GET includes HEAD.
 type methods map[string]handlerFunc
 
-// handle registers a path, and beside its methods a 405 for all others.
-func (h *Handler) handle(path string, m methods) {
+// handle registers a path: its methods, and a 405 for all others.
+func (h *Handler) handle(path string, m methods) { h.handleAs(path, path, m) }
+
+// handleAs registers a path by a pattern that takes more than the path does.
+func (h *Handler) handleAs(path, pattern string, m methods) {
 	var allow []string
-	for method, serve := range m {
-		h.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
-			if err := serve(w, r); err != nil {
-				h.fail(w, err)
-			}
-		})
+	for method := range m {
+		h.routes = append(h.routes, method+" "+path)
 		allow = append(allow, method)
 		if method == http.MethodGet {
 			allow = append(allow, http.MethodHead)
 		}
 	}
 	slices.Sort(allow)
-	h.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", strings.Join(allow, ", "))
-		h.fail(w, &llm.Error{
-			Cause:   llm.CauseMethodNotAllowed,
-			Message: "this path does not take the method; it takes " + strings.Join(allow, ", "),
-		})
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		serve, ok := m[r.Method]
+		if r.Method == http.MethodHead {
+			serve, ok = m[http.MethodGet]
+		}
+		if !ok {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			h.fail(w, &llm.Error{
+				Cause:   llm.CauseMethodNotAllowed,
+				Message: "this path does not take the method; it takes " + strings.Join(allow, ", "),
+			})
+			return
+		}
+		if err := serve(w, r); err != nil {
+			h.fail(w, err)
+		}
 	})
-}
-
-func (h *Handler) chat(w http.ResponseWriter, r *http.Request) error {
-	h.o.Chat.ServeHTTP(w, r)
-	return nil
 }
 
 // withoutTrailingSlash gives the request with its path in the one form that is
@@ -194,8 +165,11 @@ func withoutTrailingSlash(r *http.Request) (*http.Request, bool) {
 	return &bare, true
 }
 
+// callerFunc answers a known caller's request.
+type callerFunc func(http.ResponseWriter, *http.Request, *identity.Principal) error
+
 // authenticated passes on requests whose caller is known.
-func authenticated(serve func(http.ResponseWriter, *http.Request, *identity.Principal) error) handlerFunc {
+func authenticated(serve callerFunc) handlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		p, ok := identity.FromContext(r.Context())
 		if !ok {
@@ -206,6 +180,27 @@ func authenticated(serve func(http.ResponseWriter, *http.Request, *identity.Prin
 		}
 		return serve(w, r, p)
 	}
+}
+
+// forUsers passes on requests of people who work with models: not of viewers,
+// who see usage and nothing else.
+func forUsers(serve callerFunc) handlerFunc {
+	return authenticated(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		if p.Role() == identity.RoleViewer {
+			return forbidden("your role is viewer, which sees the usage log and nothing else")
+		}
+		return serve(w, r, p)
+	})
+}
+
+// forAdmins passes on requests of admins.
+func forAdmins(serve callerFunc) handlerFunc {
+	return authenticated(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		if p.Role() != identity.RoleAdmin {
+			return forbidden("only admins may do this")
+		}
+		return serve(w, r, p)
+	})
 }
 
 // fail answers with an error. What is not meant for callers goes to the log,

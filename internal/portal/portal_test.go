@@ -49,12 +49,7 @@ func newHandler(t *testing.T, edit func(*Options)) *Handler {
 		},
 		Specialists: registry,
 		Usage:       newUsageFake(),
-		Chat: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			_, _ = w.Write([]byte(`{"path":"` + r.URL.Path + `","length":"` + strings.Repeat("x", len(body)) + `"}`))
-		}),
-		DevLogin: func() bool { return true },
-		Tokens:   signer,
+		Auth:        AuthOptions{Trusted: func() bool { return true }, Tokens: signer},
 	}
 	if edit != nil {
 		edit(&o)
@@ -109,8 +104,6 @@ var routes = []struct{ method, path, body string }{
 	{"GET", "/specialists", ""},
 	{"GET", "/specialists/code-reviewer", ""},
 	{"GET", "/usage/logs", ""},
-	{"POST", "/chat/send", `{}`},
-	{"POST", "/chat/stream", `{}`},
 }
 
 func TestEveryRouteWithAndWithoutSlash(t *testing.T) {
@@ -123,17 +116,6 @@ func TestEveryRouteWithAndWithoutSlash(t *testing.T) {
 			require.True(t, h.Serves(httptest.NewRequest(route.method, path, nil)), path)
 		}
 	}
-}
-
-func TestChatGetsTheBareBody(t *testing.T) {
-	t.Parallel()
-	w := call(newHandler(t, nil), alice, "POST", "/chat/stream/", strings.Repeat("b", maxBody+1))
-	require.Equal(t, 200, w.Code)
-	require.Contains(t, w.Body.String(), `"path":"/chat/stream"`)
-	require.Greater(t, w.Body.Len(), maxBody, "the portal's own limit is not for chat")
-
-	h := newHandler(t, func(o *Options) { o.Chat = nil })
-	requireProblem(t, call(h, alice, "POST", "/chat/send", "{}"), 404)
 }
 
 func TestHeadIsAGetWithoutBody(t *testing.T) {

@@ -8,6 +8,11 @@ import (
 	"github.com/financecommander/tollgate/internal/specialist"
 )
 
+func (h *Handler) specialistRoutes() {
+	h.handle("/specialists", methods{http.MethodGet: forUsers(h.listSpecialists)})
+	h.handle("/specialists/{id}", methods{http.MethodGet: forUsers(h.getSpecialist)})
+}
+
 // specialistView is a specialist as one caller may see it. Its own two members
 // stand before those of the same name inside, and are left out when nil.
 type specialistView struct {
@@ -20,7 +25,7 @@ type specialistView struct {
 // would not want copied.
 func viewOf(s *specialist.Specialist, p *identity.Principal) specialistView {
 	view := specialistView{Specialist: s}
-	if p.HasRole(AdminRole) {
+	if p.Role() == identity.RoleAdmin {
 		history := append([]specialist.PromptVersion{}, s.PromptHistory...) // [] when there is none, not null
 		view.SystemPrompt, view.PromptHistory = &s.SystemPrompt, &history
 	}

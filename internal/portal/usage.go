@@ -15,6 +15,10 @@ import (
 	"github.com/financecommander/tollgate/pricing"
 )
 
+func (h *Handler) usageRoutes() {
+	h.handle("/usage/logs", methods{http.MethodGet: authenticated(h.usageLogs)})
+}
+
 // usageRow is a row in the API's JSON. The two costs are one number under the
 // names that two generations of clients know.
 type usageRow struct {
@@ -45,12 +49,12 @@ func (h *Handler) usageLogs(w http.ResponseWriter, r *http.Request, p *identity.
 	if err != nil {
 		return err
 	}
-	if !p.HasRole(AdminRole) {
+	if p.Role() == identity.RoleUser {
 		if p.UserHash == "" { // would ask for everybody's rows
 			return errors.New("principal without user hash")
 		}
 		if filter.UserHash != "" && filter.UserHash != p.UserHash {
-			return forbidden("only admins see the usage of others")
+			return forbidden("only admins and viewers see the usage of others")
 		}
 		filter.UserHash = p.UserHash
 	}
