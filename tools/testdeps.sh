@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need beside Go: Redis, PostgreSQL, Prometheus, Node.js and a C compiler for the race detector.
+# Installs what the tests need beside Go: Redis, PostgreSQL, Prometheus, Node.js, Chromium and a C compiler for the race
+# detector.
 # On Debian and Ubuntu, as root or with passwordless sudo, it installs them; elsewhere it says what is missing and ends well,
 # and the tests that need the missing part skip. Does nothing, quickly, when all is there.
 set -u
@@ -9,6 +10,7 @@ PATH="$PWD/.cache/node/bin:$PATH" # what an earlier run fetched
 
 have() { command -v "$1" >/dev/null 2>&1; }
 have_postgres() { have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 node_major() { node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/'; }
 node_new_enough() { major=$(node_major); [ "${major:-0}" -ge "$node_min" ]; }
 
@@ -19,6 +21,7 @@ missing() {
 	{ have prometheus && have promtool; } || echo prometheus
 	have node || echo nodejs
 	have npm || echo npm
+	have_chromium || echo chromium
 	have "${CC:-cc}" || printf 'gcc\nlibc6-dev\n'
 }
 
@@ -70,10 +73,10 @@ echo "testdeps: still missing, so the tests that need them will skip:"
 echo "$still" | sed 's/^/  /'
 cat <<'END'
 How to get them:
-  Debian, Ubuntu  apt-get install redis-server postgresql prometheus nodejs npm gcc libc6-dev
-  Fedora          dnf install redis postgresql-server golang-github-prometheus nodejs npm gcc
-  Alpine          apk add redis postgresql prometheus nodejs npm gcc musl-dev
-  macOS           brew install redis postgresql prometheus node   (and xcode-select --install)
+  Debian, Ubuntu  apt-get install redis-server postgresql prometheus nodejs npm chromium gcc libc6-dev
+  Fedora          dnf install redis postgresql-server golang-github-prometheus nodejs npm chromium gcc
+  Alpine          apk add redis postgresql prometheus nodejs npm chromium gcc musl-dev
+  macOS           brew install redis postgresql prometheus node && brew install --cask chromium   (and xcode-select --install)
   Node.js         https://nodejs.org, where the distribution's is older than 20
 The tests start their own servers; none needs to run.
 END
