@@ -49,8 +49,10 @@ type App struct {
 
 	// Who may issue tokens.
 	JWT JWT `json:"jwt,omitzero"`
-	// Mail domains whose people may sign in to the portal, compared exactly.
-	// Default: all.
+	// How people sign in to the portal.
+	Login Login `json:"login,omitzero"`
+	// Mail domains whose people may sign in, in whichever way: one allows just
+	// itself, `*.example.com` those below it. Default: all.
 	AllowedDomains []string `json:"allowed_domains,omitempty"`
 	// Key for the hashes that stand for e-mail addresses in tables and logs.
 	// Default: none, plain SHA-256.
@@ -160,6 +162,7 @@ func (a *App) Start() error {
 		}
 		a.metrics = server
 	}
+	a.warnTrusted()
 	a.welcome()
 	return nil
 }
@@ -190,13 +193,10 @@ func (a *App) replacePlaceholders() error {
 	for _, field := range []*string{&a.DataDir, &a.RedisFailure, &a.Prices, &a.MetricsListen, &a.OnDisconnect} {
 		*field = strings.TrimSpace(repl.ReplaceKnown(*field, ""))
 	}
-	var domains []string
-	for _, item := range a.AllowedDomains {
-		for domain := range strings.FieldsFuncSeq(repl.ReplaceKnown(item, ""), func(r rune) bool { return r == ',' || r == ' ' }) {
-			domains = append(domains, domain)
-		}
+	a.AllowedDomains = words(repl, a.AllowedDomains)
+	if err := a.Login.resolve(); err != nil {
+		return err
 	}
-	a.AllowedDomains = domains
 	if a.DataDir == "" {
 		a.DataDir = "data"
 	}

@@ -56,6 +56,27 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	            require     <path> <value>
 //	        }
 //	    }
+//	    login {
+//	        trusted          loopback|anywhere|off
+//	        email {
+//	            smtp <url>
+//	            from <address>
+//	        }
+//	        oidc <name> {
+//	            issuer        <url>
+//	            client_id     <id>
+//	            client_secret <secret>
+//	            scopes        <scope...>
+//	            email_claim   <claim>
+//	            trust_email
+//	            redirect_url  <url>
+//	            role          <role> <claim> <value>
+//	        }
+//	        public_url       <url>
+//	        admins           <address...>
+//	        viewers          <address...>
+//	        refresh_lifetime <duration>
+//	    }
 //	    allowed_domains <domain...>
 //	    pepper          <secret>
 //	    provider <name> {
@@ -132,6 +153,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return onOff(d, &a.AutoMigrate)
 	case "jwt":
 		return a.JWT.unmarshal(d)
+	case "login":
+		return a.Login.unmarshal(d)
 	case "allowed_domains":
 		return some(d, &a.AllowedDomains)
 	case "forward_headers":
