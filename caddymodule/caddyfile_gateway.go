@@ -90,7 +90,7 @@ func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
 		switch option {
 		case "rate_limit": // an unset variable is the default
 			limit := cmp.Or(strings.Join(d.RemainingArgs(), " "), defaultLimit)
-			o.zones = append(o.zones, Zone{Name: "default", Limit: limit})
+			o.zones = append(o.zones, Zone{Name: defaultZone, Limit: limit})
 		case "zone":
 			var zone Zone
 			zone, err = parseZone(d)
@@ -117,7 +117,7 @@ func parseGatewayOptions(h httpcaddyfile.Helper) (*gatewayOptions, error) {
 		return nil, err
 	}
 	if len(o.zones) == 0 {
-		o.zones = []Zone{{Name: "default", Limit: defaultLimit}}
+		o.zones = []Zone{{Name: defaultZone, Limit: defaultLimit}}
 	}
 	return o, nil
 }

@@ -120,7 +120,7 @@ func (*ErrorResponder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (l *RateLimit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		l.Zones = append(l.Zones, Zone{Name: "default", Limit: d.Val()})
+		l.Zones = append(l.Zones, Zone{Name: defaultZone, Limit: d.Val()})
 		if err := none(d); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/metrics"
 	"github.com/financecommander/tollgate/internal/ratelimit"
@@ -22,11 +23,18 @@ func init() {
 // granted by all of them, and one that is refused takes nothing from any. The
 // buckets are in Redis when the app has one, else in process.
 //
+// A token that has a limit of its own (an API token) is asked for in that, too.
+// An issuer's rule can give a user a limit in the place of the zone `default`.
+//
 // Answers carry `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds) of the
 // tightest zone, and OpenAI's `x-ratelimit-*-requests`.
 type RateLimit struct {
 	// The zones. Default: one named `default` with 60/h per caller.
 	Zones []Zone `json:"zones,omitempty"`
+
+	// Take nothing for the request itself, which opens a WebSocket, but for each
+	// call that is made over it. Default: false.
+	PerCall bool `json:"per_call,omitempty"`
 
 	app     *App
 	zones   []zone
@@ -55,6 +63,8 @@ type zone struct {
 const (
 	callerKey    = "{llm.caller}"
 	defaultLimit = "60/h"
+	// defaultZone is the zone that users and tokens can have limits of their own in.
+	defaultZone = "default"
 )
 
 // CaddyModule returns the Caddy module information.
@@ -69,7 +79,7 @@ func (l *RateLimit) Provision(ctx caddy.Context) (err error) {
 	}
 	l.limiter = l.app.engine.limiter
 	if len(l.Zones) == 0 {
-		l.Zones = []Zone{{Name: "default", Limit: defaultLimit}}
+		l.Zones = []Zone{{Name: defaultZone, Limit: defaultLimit}}
 	}
 	names := make(map[string]bool)
 	for _, z := range l.Zones {
@@ -103,7 +113,11 @@ func (l *RateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 		return refuse(r, err)
 	}
 	defer l.app.engine.leave() // held for the handlers behind, too
-	decision, err := l.take(r)
+	if l.PerCall {
+		caddyhttp.SetVar(r.Context(), spendVar, spender(l.spend))
+		return next.ServeHTTP(w, r)
+	}
+	decision, err := l.take(r, principalOf(r))
 	if err != nil {
 		return refuse(r, asLLMError(err))
 	}
@@ -114,19 +128,61 @@ func (l *RateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	return next.ServeHTTP(w, r)
 }
 
-func (l *RateLimit) take(r *http.Request) (ratelimit.Decision, error) {
-	asks := make([]ratelimit.Ask, len(l.zones))
-	for i, z := range l.zones {
-		asks[i] = ratelimit.Ask{Key: z.name + ":" + z.keyOf(r), Limit: z.limit, N: 1}
+// spendVar is the request variable that gives the calls of a WebSocket their
+// limit.
+const spendVar = "llm_spend"
+
+// spender takes a call over a WebSocket out of its caller's buckets. header gets
+// where they stand then.
+type spender func(r *http.Request, p *identity.Principal, header http.Header) *llm.Error
+
+func (l *RateLimit) spend(r *http.Request, p *identity.Principal, header http.Header) *llm.Error {
+	decision, err := l.take(r, p)
+	if err != nil {
+		return asLLMError(err)
+	}
+	ratelimit.SetHeaders(header, decision)
+	if !decision.Allowed {
+		return ratelimit.Refusal(decision)
+	}
+	return nil
+}
+
+func (l *RateLimit) take(r *http.Request, p *identity.Principal) (ratelimit.Decision, error) {
+	var space [4]ratelimit.Ask
+	asks := space[:0]
+	for i := range l.zones {
+		z := &l.zones[i]
+		ask := ratelimit.Ask{Key: z.name + ":" + z.keyOf(r, p), Limit: z.limit, N: 1}
+		if z.isDefault() && p != nil {
+			asks = appendOwn(asks, &ask, p)
+		}
+		asks = append(asks, ask)
 	}
 	return l.limiter.Take(r.Context(), asks...)
 }
 
+// isDefault says whether a zone is the one of each caller's calls.
+func (z *zone) isDefault() bool { return z.name == defaultZone && z.key == "" }
+
+// appendOwn puts the limits that a caller brings along in force: the user's in
+// the place of the default zone's, the token's beside it. A limit stands in its
+// bucket's key, since a bucket has one for ever.
+func appendOwn(asks []ratelimit.Ask, ask *ratelimit.Ask, p *identity.Principal) []ratelimit.Ask {
+	if limit, err := ratelimit.ParseLimit(p.UserRate); p.UserRate != "" && err == nil {
+		ask.Key, ask.Limit = p.UserRate+":"+ask.Key, limit
+	}
+	if limit, err := ratelimit.ParseLimit(p.Rate); p.Rate != "" && err == nil {
+		asks = append(asks, ratelimit.Ask{Key: "token:" + p.Rate + ":" + p.TokenID, Limit: limit, N: 1})
+	}
+	return asks
+}
+
 // keyOf evaluates a zone's key for a request. The text comes from the
 // configuration alone; what a client sent is a value in it, never evaluated.
-func (z *zone) keyOf(r *http.Request) string {
+func (z *zone) keyOf(r *http.Request, p *identity.Principal) string {
 	if z.key == "" {
-		return callerOf(r)
+		return callerOf(r, p)
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	return repl.ReplaceAll(z.key, "")
@@ -137,8 +193,8 @@ func (z *zone) keyOf(r *http.Request) string {
 const callerDigits = 32
 
 // callerOf names who a request is from: the user, else the IP address.
-func callerOf(r *http.Request) string {
-	if p := principalOf(r); p != nil {
+func callerOf(r *http.Request, p *identity.Principal) string {
+	if p != nil {
 		return "user:" + p.UserHash[:min(len(p.UserHash), callerDigits)]
 	}
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)

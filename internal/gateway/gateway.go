@@ -18,6 +18,7 @@ import (
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/metrics"
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
 	"github.com/financecommander/tollgate/internal/usage"
@@ -155,6 +156,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.wrongMethod(w, e)
 		return
 	}
+	if p, ok := g.Caller(r); ok && p.Role() == identity.RoleViewer && e.operation != opUnknown {
+		g.refuseViewer(w, e)
+		return
+	}
 	switch e.operation {
 	case opCall:
 		g.serve(w, r, faceOf(e))
@@ -169,6 +174,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		errorWriter(e.format).WriteError(w, &llm.Error{Cause: llm.CauseNotFound, Message: "there is no such path"}, newRequestID())
 	}
+}
+
+// refuseViewer answers those who may see usage and nothing else.
+func (g *Gateway) refuseViewer(w http.ResponseWriter, e endpoint) {
+	err := &llm.Error{
+		Cause:   llm.CauseForbidden,
+		Message: "your role is viewer, which sees the usage log and nothing else; ask an admin for another role",
+	}
+	metrics.Refused(err.Status(), err.Cause)
+	errorWriter(e.format).WriteError(w, err, newRequestID())
 }
 
 // wrongMethod answers a path that exists, asked with another method.
