@@ -58,6 +58,16 @@ type App struct {
 	// Default: none, plain SHA-256.
 	Pepper string `json:"pepper,omitempty"`
 
+	// The portal's conversations, which hold what people wrote.
+	Conversations Conversations `json:"conversations,omitzero"`
+	// Key that conversations are encrypted with, at least 32 bytes. Default:
+	// derived from the secret of the gateway's tokens; those of before cannot be
+	// read any more when it changes.
+	ContentSecret string `json:"content_secret,omitempty"`
+	// The specialist or `provider/model` that recommends specialists to people
+	// (`/chat/triage`). Default: none, words are compared.
+	TriageModel string `json:"triage_model,omitempty"`
+
 	// Upstream providers. One whose keys all come out empty is off, which is
 	// logged once. With none on, the built-in `demo` provider answers.
 	Providers []Provider `json:"providers,omitempty"`
@@ -101,6 +111,14 @@ type App struct {
 	logger  *slog.Logger
 	engine  *engine
 	metrics *metricsServer
+}
+
+// Conversations says what is kept of the portal's conversations.
+type Conversations struct {
+	// Keep none. Default: false.
+	Off bool `json:"off,omitempty"`
+	// How long one is kept after its last message. Default: for ever.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.

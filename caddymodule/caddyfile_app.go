@@ -54,6 +54,9 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	            algorithms  <alg...>
 //	            claim       subject|email|name|roles|specialists <path>
 //	            require     <path> <value>
+//	            role        <role> <path> <value>
+//	            rate_limit  <limit> <path> <value>
+//	            specialists <path> <value> <name...>
 //	        }
 //	    }
 //	    login {
@@ -78,6 +81,9 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        refresh_lifetime <duration>
 //	    }
 //	    allowed_domains <domain...>
+//	    conversations   on|off [<longest age>]
+//	    content_secret  <secret>
+//	    triage_model    <specialist or provider/model>
 //	    pepper          <secret>
 //	    provider <name> {
 //	        key         <secret> [<secret if that is empty>...]
@@ -147,6 +153,12 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return one(d, &a.Pepper)
 	case "prices":
 		return one(d, &a.Prices)
+	case "content_secret":
+		return one(d, &a.ContentSecret)
+	case "triage_model":
+		return one(d, &a.TriageModel)
+	case "conversations":
+		return a.Conversations.unmarshal(d)
 	case "metrics_listen":
 		return one(d, &a.MetricsListen)
 	case "auto_migrate":
@@ -245,10 +257,12 @@ func (i *Issuer) unmarshal(d *caddyfile.Dispenser) error {
 			return pair(d, &i.Claims)
 		case "require":
 			return pair(d, &i.Require)
+		case "role", "rate_limit", "specialists":
+			return i.unmarshalRule(d)
 		default:
 			return d.Errf("unrecognized option of issuer: %s", option)
 		}
-	}, "claim", "require")
+	}, "claim", "require", "role", "rate_limit", "specialists")
 }
 
 func (a *App) unmarshalProvider(d *caddyfile.Dispenser) error {

@@ -91,3 +91,38 @@ func roleRule(d *caddyfile.Dispenser) (RoleRule, error) {
 	}
 	return RoleRule{Role: args[0], Claim: args[1], Value: args[2]}, nil
 }
+
+// unmarshalRule reads a line that gives something for what a claim says.
+func (i *Issuer) unmarshalRule(d *caddyfile.Dispenser) error {
+	option, args := d.Val(), d.RemainingArgs()
+	var rule IssuerRule
+	switch {
+	case option == "specialists" && len(args) >= 3:
+		rule = IssuerRule{Claim: args[0], Value: args[1], Specialists: args[2:]}
+	case option == "specialists":
+		return d.Err("specialists takes a claim, its value and names: specialists groups legal legal-*")
+	case len(args) != 3:
+		return d.Errf("%s takes what is given, a claim and the value it must be or contain: role admin groups ai-admins", option)
+	case option == "role":
+		rule = IssuerRule{Role: args[0], Claim: args[1], Value: args[2]}
+	default:
+		rule = IssuerRule{RateLimit: args[0], Claim: args[1], Value: args[2]}
+	}
+	i.Rules = append(i.Rules, rule)
+	return nil
+}
+
+// unmarshal reads what stands behind `conversations`.
+func (c *Conversations) unmarshal(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 1 && args[0] == "off":
+		c.Off = true
+	case len(args) == 1 && args[0] == "on":
+	case len(args) == 2 && args[0] == "on":
+		return asDuration(d, args[1], &c.MaxAge)
+	default:
+		return d.Err("conversations takes on or off, and with on the longest time one is kept: conversations on 90d")
+	}
+	return nil
+}

@@ -57,6 +57,23 @@ type Issuer struct {
 	Claims map[string]string `json:"claims,omitempty"`
 	// Claims that must have this value, or contain it.
 	Require map[string]string `json:"require,omitempty"`
+	// What tokens get for what their claims say, besides what they say of it
+	// themselves.
+	Rules []IssuerRule `json:"rules,omitempty"`
+}
+
+// IssuerRule gives something to tokens whose claim (dotted path) is, or
+// contains, a value. Of several rate limits the first that fits counts.
+type IssuerRule struct {
+	Claim string `json:"claim"`
+	Value string `json:"value"`
+	// A role: `admin`, `viewer`, or one that only other modules know.
+	Role string `json:"role,omitempty"`
+	// The user's own limit of model calls, `600/h`, in the place of the zone
+	// `default`.
+	RateLimit string `json:"rate_limit,omitempty"`
+	// Specialists and models, besides those the token names.
+	Specialists []string `json:"specialists,omitempty"`
 }
 
 // issuers gives identity's form of all issuers, the gateway's own first, and
