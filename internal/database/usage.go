@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gorm.io/gorm"
 )
 
 // A usageColumn is a column of usage_logs that records fill in.
@@ -132,7 +134,23 @@ func (db *DB) ListUsage(ctx context.Context, filter UsageFilter) ([]string, erro
 	if db.dialect == Postgres {
 		row = usageRowPostgres
 	}
-	query := db.gorm.WithContext(ctx).Table("usage_logs").Select(row)
+	query := db.selectUsage(ctx, filter).Select(row)
+	if filter.BeforeID != "" {
+		// The first condition follows from the second, but only by it does
+		// PostgreSQL see which partitions it need not look into.
+		before := db.timestamp(filter.BeforeTime)
+		query = query.Where(`"timestamp" <= ? AND ("timestamp", id) < (?, ?)`, before, before, filter.BeforeID)
+	}
+	var rows []string
+	if err := query.Order(`"timestamp" DESC, id DESC`).Limit(filter.Limit).Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("list usage: %w", err)
+	}
+	return rows, nil
+}
+
+// selectUsage begins a query of the selected records; it knows nothing of pages.
+func (db *DB) selectUsage(ctx context.Context, filter UsageFilter) *gorm.DB {
+	query := db.gorm.WithContext(ctx).Table("usage_logs")
 	for _, equal := range []struct{ column, value string }{
 		{"user_hash", filter.UserHash}, {"specialist_id", filter.SpecialistID}, {"model", filter.Model},
 	} {
@@ -146,17 +164,7 @@ func (db *DB) ListUsage(ctx context.Context, filter UsageFilter) ([]string, erro
 	if !filter.To.IsZero() {
 		query = query.Where(`"timestamp" < ?`, db.timestamp(filter.To))
 	}
-	if filter.BeforeID != "" {
-		// The first condition follows from the second, but only by it does
-		// PostgreSQL see which partitions it need not look into.
-		before := db.timestamp(filter.BeforeTime)
-		query = query.Where(`"timestamp" <= ? AND ("timestamp", id) < (?, ?)`, before, before, filter.BeforeID)
-	}
-	var rows []string
-	if err := query.Order(`"timestamp" DESC, id DESC`).Limit(filter.Limit).Scan(&rows).Error; err != nil {
-		return nil, fmt.Errorf("list usage: %w", err)
-	}
-	return rows, nil
+	return query
 }
 
 // timestamp is t as the column usage_logs.timestamp has it.
