@@ -126,13 +126,14 @@ func CauseOfStatus(status int) Cause {
 // holds no upstream internals; Err, which is never sent, says more to the log.
 type Error struct {
 	Cause      Cause
-	HTTPStatus int           // overrides Cause.Status when not 0, e.g. an upstream's 404 or 422
-	Message    string        // for the caller: what is wrong and what to do
-	Code       string        // the dialect's error code, when one is known ("context_length_exceeded")
-	Type       string        // the dialect's error type, when an upstream named one
-	Param      string        // the field at fault, as a path ("messages[3].role")
-	RetryAfter time.Duration // when to try again; 0: not known
-	Err        error         // what happened underneath; for the log only
+	HTTPStatus int            // overrides Cause.Status when not 0, e.g. an upstream's 404 or 422
+	Message    string         // for the caller: what is wrong and what to do
+	Code       string         // the dialect's error code, when one is known ("context_length_exceeded")
+	Type       string         // the dialect's error type, when an upstream named one
+	Param      string         // the field at fault, as a path ("messages[3].role")
+	Details    map[string]any // further facts for the caller, in dialects that have a place for them
+	RetryAfter time.Duration  // when to try again; 0: not known
+	Err        error          // what happened underneath; for the log only
 }
 
 // Error implements error.

@@ -116,6 +116,9 @@ func (p *Provider) Rebase(format dialect.Name, model string, stream bool, raw st
 	return p.at(found, format, model, stream), base.Scheme == p.base.Scheme && base.Host == p.base.Host, nil
 }
 
+// Origin is where the provider is: scheme, host and port.
+func (p *Provider) Origin() string { return p.base.Scheme + "://" + p.base.Host }
+
 func baseURL(raw string, preset Preset) (*url.URL, error) {
 	base, err := url.Parse(strings.TrimRight(strings.TrimSpace(raw), "/"))
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {

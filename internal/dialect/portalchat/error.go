@@ -1,6 +1,7 @@
 package portalchat
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -13,19 +14,20 @@ import (
 // errorBody is the portal's error shape. Error and Detail hold the same text,
 // since browser clients show one or the other.
 type errorBody struct {
-	Error     string            `json:"error"`
-	Detail    string            `json:"detail"`
-	Details   map[string]string `json:"details"`
-	RequestID string            `json:"request_id,omitempty"`
+	Error     string         `json:"error"`
+	Detail    string         `json:"detail"`
+	Details   map[string]any `json:"details"`
+	RequestID string         `json:"request_id,omitempty"`
 }
 
 // WriteError answers a request with the portal's error shape.
 func WriteError(w http.ResponseWriter, err *llm.Error, requestID string) {
 	text := message(err)
-	details := map[string]string{"cause": string(err.Cause)}
+	details := map[string]any{"cause": string(err.Cause)}
 	if err.Param != "" {
 		details[err.Param] = err.Message
 	}
+	maps.Copy(details, err.Details)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
