@@ -3,6 +3,8 @@ package testenv
 import (
 	"context"
 	"errors"
+	"net/smtp"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,6 +89,26 @@ func TestPostgresFromTheEnvironment(t *testing.T) {
 	require(t, err)
 	t.Setenv(EnvDatabaseURL, PostgresURL(own))
 	assert.NoError(t, execPostgres(t.Context(), Postgres(t), "SELECT 1"))
+}
+
+func TestMail(t *testing.T) {
+	t.Parallel()
+	box := Mail(t, "portal", "p@ss/word")
+	address, err := url.Parse(box.URL())
+	assert.NoError(t, err)
+	send := func(password, text string) error {
+		auth := smtp.PlainAuth("", "portal", password, address.Hostname())
+		return smtp.SendMail(address.Host, auth, "portal@example.com", []string{"alice@example.com"}, []byte(strings.ReplaceAll(text, "\n", "\r\n")))
+	}
+	const plain = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\na=3Db\n"
+	assert.NoError(t, send("p@ss/word", plain))
+	assert.NoError(t, send("p@ss/word", "Content-Type: multipart/alternative; boundary=x\n\n--x\nContent-Type: text/html\n\n<p>\n--x\n"+plain+"--x--\n"))
+	assert.Equal(t, "a=b\r\n", box.WaitTo(t, "alice@example.com", 1))
+	assert.Equal(t, "a=b", strings.TrimSpace(box.WaitTo(t, "alice@example.com", 2)))
+	assert.Empty(t, box.To("bob@example.com"))
+	box.Refuse("nobody here")
+	assert.ErrorContains(t, send("p@ss/word", plain), "nobody here")
+	assert.ErrorContains(t, send("wrong", plain), "Authentication failed")
 }
 
 func TestServerThatCannotStartSaysWhy(t *testing.T) {
