@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/financecommander/tollgate/internal/testenv"
 	"github.com/financecommander/tollgate/internal/upstreamtest"
 )
 
@@ -23,17 +27,22 @@ func TestBrowser(t *testing.T) {
 	node, chromium := findNode(t), findChromium(t)
 	page, err := filepath.Abs("js/page")
 	require.NoError(t, err)
-	upstream := upstreamtest.New(t, manners)
+	upstream, box := upstreamtest.New(t, manners), testenv.Mail(t, "portal", "mail password")
 	settings := map[string]string{
 		"OPENAI_API_KEY": upstreamKey, "OPENAI_BASE_URL": upstream.URL() + "/v1", "PORTAL_DIR": page, "RATE_LIMIT": "1000/s",
 	}
 	g := startGateway(t, settings)
+	// Another one wants proof of the address.
+	settings["LISTEN"] = freeAddress(t)
+	settings["PUBLIC_URL"] = "http://" + settings["LISTEN"]
+	settings["SMTP_URL"], settings["SMTP_FROM"] = box.URL(), "Portal <portal@example.com>"
+	proving := startGateway(t, settings)
 
 	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=spec", "browser.test.js")
 	cmd.Dir = "js"
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "CHROMIUM=" + chromium,
-		"TOLLGATE_URL=" + g.URL, "JWT_SECRET=" + jwtSecret,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "CHROMIUM=" + chromium, "JWT_SECRET=" + jwtSecret,
+		"TOLLGATE_URL=" + g.URL, "PROVING_URL=" + proving.URL, "LINKS_URL=" + links(t, box),
 	}
 	output, err := cmd.CombinedOutput()
 	if err != nil {
@@ -42,6 +51,23 @@ func TestBrowser(t *testing.T) {
 		t.Logf("%s", output)
 	}
 	g.requireQuietLog(t)
+	proving.requireQuietLog(t)
+}
+
+var mailedLink = regexp.MustCompile(`https?://\S+/portal/\?\S+`)
+
+// links serves the link in the last mail to ?to=, or 404.
+func links(t *testing.T, box *testenv.Mailbox) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mails := box.To(r.URL.Query().Get("to"))
+		if len(mails) == 0 {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, mailedLink.FindString(mails[len(mails)-1]))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // manners is an upstream that answers "slow 12 word" with twelve words one after

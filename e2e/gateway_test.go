@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -78,7 +79,7 @@ func startGateway(t *testing.T, env map[string]string) *gateway {
 	path, err := build()
 	require.NoError(t, err)
 
-	home, address := t.TempDir(), freeAddress(t)
+	home, address := t.TempDir(), cmp.Or(env["LISTEN"], freeAddress(t))
 	g := &gateway{URL: "http://" + address, path: path, log: &syncBuffer{}, env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home,
 		"XDG_DATA_HOME=" + home + "/share", "XDG_CONFIG_HOME=" + home + "/config",

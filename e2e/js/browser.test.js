@@ -209,7 +209,7 @@ describe('signing in by mail', () => {
     await page.click('#login button');
     await until('the page says so', async () => /^Check your inbox/.test(await page.textContent('#notice')));
     const link = await until('the mail', async () => {
-      const response = await fetch(`${process.env.MAIL_URL}/link?to=mailed@example.com`);
+      const response = await fetch(`${process.env.LINKS_URL}/?to=mailed@example.com`);
       return response.ok && response.text();
     });
     assert.ok(link.startsWith(`${proving}/portal/?code=`), link);
