@@ -143,6 +143,13 @@ func checkDates(claims jwt.MapClaims) error {
 	return nil
 }
 
+// ClaimSays tells whether the claim at a dotted path is the text, or a list that
+// contains it. Claims are read with [json.Decoder.UseNumber].
+func ClaimSays(claims map[string]any, path, text string) bool {
+	value, _ := find(claims, path)
+	return says(value, text)
+}
+
 // find follows a dotted path. A claim whose own name has dots in it is found at
 // every level before the dots are taken as steps.
 func find(claims map[string]any, path string) (any, bool) {
