@@ -295,6 +295,7 @@ func TestPauses(t *testing.T) {
 		}
 		require.NoError(t, sender.Queue(failing))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		require.Equal(t, []time.Duration{0, 2 * time.Second, 12 * time.Second, 42 * time.Second, 102 * time.Second, 222 * time.Second}, at)
 
 		at, begin = nil, time.Now()
@@ -302,6 +303,7 @@ func TestPauses(t *testing.T) {
 			require.NoError(t, sender.Queue(failing))
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Len(t, at, 3*workers, "no worker waits")
 		sender.Stop()
 		require.Len(t, at, 6*workers)
