@@ -41,6 +41,9 @@ func (i *issuer) principal(claims jwt.MapClaims, hasher Hasher) (*Principal, err
 		return nil, r.err
 	}
 	p.UserHash = hasher.hashSubject(i.config.Issuer, p.Subject)
+	if p.Kind == KindAPI {
+		p.UserHash = p.Subject // of whoever made it, perhaps with another issuer's token
+	}
 	if p.private.email != "" {
 		p.EmailHash = hasher.HashEmail(p.private.email)
 		p.UserHash = p.EmailHash

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/financecommander/tollgate/internal/secret"
@@ -126,4 +127,26 @@ func TestSignerAndVerifierAgree(t *testing.T) {
 	}
 	_, err = NewSigner(secret.New("short"), "x")
 	require.ErrorContains(t, err, "openssl rand -base64 48")
+}
+
+// An API token belongs to whom its maker's token named, whoever issued that one.
+func TestAPITokensKeepTheirMakersHash(t *testing.T) {
+	t.Parallel()
+	own := secretIssuer()
+	own.Own = true
+	maker, err := newVerifier(t, keyIssuer("other", keyring().ed)).Verify(t.Context(),
+		signed(jwt.SigningMethodEdDSA, keyring().ed, nil, goodClaims("https://other", nil)))
+	require.NoError(t, err)
+	require.Empty(t, maker.EmailHash)
+
+	signer := must(NewSigner(secret.New(testSecret), "https://own", "tollgate"))
+	token := must(signer.Mint(Claims{Kind: KindAPI, Subject: maker.UserHash}))
+	p, err := newVerifier(t, own).Verify(t.Context(), token)
+	require.NoError(t, err)
+	require.Equal(t, maker.UserHash, p.UserHash)
+
+	own.Own = false // a stranger's claim of a kind says nothing
+	p, err = newVerifier(t, own).Verify(t.Context(), token)
+	require.NoError(t, err)
+	require.NotEqual(t, maker.UserHash, p.UserHash)
 }
