@@ -23,7 +23,6 @@ import (
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/specialist"
-	"github.com/financecommander/tollgate/internal/usage"
 )
 
 // maxBody bounds the bodies this package reads itself, but for imports and chat.
@@ -46,7 +45,8 @@ type Options struct {
 
 	Auth        AuthOptions
 	Specialists Specialists
-	Usage       usage.Lister // the database
+	Editor      *specialist.Editor // changes them; nil: they are read-only
+	Usage       UsageLog           // the database
 
 	// Logger gets what callers are not told; nil: silent.
 	Logger *slog.Logger
@@ -70,6 +70,8 @@ func New(o Options) *Handler {
 	h.loginRoutes()
 	h.specialistRoutes()
 	h.usageRoutes()
+	h.pipelineRoutes()
+	h.docsRoutes()
 	return h
 }
 
@@ -89,8 +91,7 @@ func (h *Handler) Serves(r *http.Request) bool {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Answers differ by caller and some hold personal data.
-	w.Header().Set("Cache-Control", "no-store")
+	secure(w.Header(), r)
 	bare, ok := withoutTrailingSlash(r)
 	if !ok {
 		h.fail(w, notFound())
@@ -103,6 +104,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, bare)
 }
 
+// secure sets what keeps browsers from doing anything with an answer but hand it
+// to the page that asked for it. Cross-Origin-Resource-Policy concerns pages of
+// other origins that embed an answer; those that [CORS] allows read it all the
+// same (Fetch standard, section 3.7).
+func secure(header http.Header, r *http.Request) {
+	header.Set("Cache-Control", "no-store") // answers differ by caller and some hold personal data
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Referrer-Policy", "no-referrer") // links of the log-in have codes in them
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	if r.TLS != nil {
+		header.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
 // handlerFunc answers a request or says why not.
 type handlerFunc func(http.ResponseWriter, *http.Request) error
 
@@ -112,11 +129,14 @@ type methods map[string]handlerFunc
 // handle registers a path: its methods, and a 405 for all others.
 func (h *Handler) handle(path string, m methods) { h.handleAs(path, path, m) }
 
-// handleAs registers a path by a pattern that takes more than the path does.
+// handleAs registers a path by a pattern that takes more than the path does; with
+// no path, what the pattern takes is not listed as a route.
 func (h *Handler) handleAs(path, pattern string, m methods) {
 	var allow []string
 	for method := range m {
-		h.routes = append(h.routes, method+" "+path)
+		if path != "" {
+			h.routes = append(h.routes, method+" "+path)
+		}
 		allow = append(allow, method)
 		if method == http.MethodGet {
 			allow = append(allow, http.MethodHead)

@@ -103,7 +103,15 @@ var routes = []struct{ method, path, body string }{
 	{"GET", "/auth/verify", ""},
 	{"GET", "/specialists", ""},
 	{"GET", "/specialists/code-reviewer", ""},
+	{"GET", "/usage", ""},
 	{"GET", "/usage/logs", ""},
+	{"GET", "/usage/summary", ""},
+	{"GET", "/usage/export", ""},
+	{"GET", "/usage/pipelines", ""},
+	{"GET", "/pipelines", ""},
+	{"GET", "/api/v2/pipelines/list", ""},
+	{"GET", "/docs", ""},
+	{"GET", "/openapi.json", ""},
 }
 
 func TestEveryRouteWithAndWithoutSlash(t *testing.T) {
@@ -162,7 +170,7 @@ func TestUnknownPathIs404(t *testing.T) {
 	for _, path := range []string{
 		"/", "//", "/auth", "/auth/", "/auth/logins", "/health/x", "/Health", "/health//", "//health",
 		"/auth/./me", "/auth/../health", "/auth//me", "/specialists/a/b", "/specialists//", "/specialists/..",
-		"/specialists/%2e%2e/x", "/v1/models", "/usage", "/chat/ws", "/health/..", "/%2e%2e/health",
+		"/specialists/%2e%2e/x", "/v1/models", "/usage/x", "/docs/nothing.js", "/docs/swagger-ui.css.gz", "/docs/x/y", "/pipelines/x", "/health/..", "/%2e%2e/health",
 	} {
 		r := httptest.NewRequest("GET", "http://localhost"+path, nil)
 		w := httptest.NewRecorder()

@@ -15,8 +15,27 @@ import (
 	"github.com/financecommander/tollgate/pricing"
 )
 
+// UsageLog is the database, seen by who reads the usage log.
+type UsageLog interface {
+	usage.Lister
+	usage.Summarizer
+}
+
 func (h *Handler) usageRoutes() {
-	h.handle("/usage/logs", methods{http.MethodGet: authenticated(h.usageLogs)})
+	h.handle("/usage", methods{http.MethodGet: h.withUsage(h.usageSummary)})
+	h.handle("/usage/summary", methods{http.MethodGet: h.withUsage(h.usageSummary)})
+	h.handle("/usage/logs", methods{http.MethodGet: h.withUsage(h.usageLogs)})
+	h.handle("/usage/export", methods{http.MethodGet: h.withUsage(h.usageExport)})
+}
+
+// withUsage passes on known callers' requests while there is a usage log.
+func (h *Handler) withUsage(serve callerFunc) handlerFunc {
+	return authenticated(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		if h.o.Usage == nil {
+			return &llm.Error{Cause: llm.CauseNotFound, Message: "the usage log is turned off on this gateway"}
+		}
+		return serve(w, r, p)
+	})
 }
 
 // usageRow is a row in the API's JSON. The two costs are one number under the
@@ -45,28 +64,13 @@ type usagePage struct {
 
 // usageLogs shows callers their own rows, and admins everybody's.
 func (h *Handler) usageLogs(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
-	filter, err := readUsageFilter(r.URL.RawQuery)
+	filter, _, err := readUsageFilter(r, p)
 	if err != nil {
 		return err
 	}
-	if p.Role() == identity.RoleUser {
-		if p.UserHash == "" { // would ask for everybody's rows
-			return errors.New("principal without user hash")
-		}
-		if filter.UserHash != "" && filter.UserHash != p.UserHash {
-			return forbidden("only admins and viewers see the usage of others")
-		}
-		filter.UserHash = p.UserHash
-	}
 	records, err := usage.List(r.Context(), h.o.Usage, filter)
-	if errors.Is(err, usage.ErrBadCursor) {
-		return unprocessable("before", `must be the "next" of an earlier answer`)
-	}
 	if err != nil {
-		return &llm.Error{
-			Cause: llm.CauseUnavailable, RetryAfter: 5 * time.Second, Err: fmt.Errorf("read the usage log: %w", err),
-			Message: "the usage log cannot be read at the moment; try again shortly",
-		}
+		return usageProblem(err)
 	}
 	page := usagePage{Logs: make([]usageRow, len(records.Records))}
 	for i := range records.Records {
@@ -97,12 +101,42 @@ func rowOf(r *usage.Record) usageRow {
 	}
 }
 
-func readUsageFilter(rawQuery string) (usage.Filter, error) {
-	query, err := url.ParseQuery(rawQuery)
-	if err != nil {
-		return usage.Filter{}, unprocessable("query", "is not a valid query string")
+// usageProblem gives the error that callers see when the log cannot be read.
+func usageProblem(err error) error {
+	if errors.Is(err, usage.ErrBadCursor) {
+		return unprocessable("before", `must be the "next" of an earlier answer`)
 	}
-	filter := usage.Filter{
+	return &llm.Error{
+		Cause: llm.CauseUnavailable, RetryAfter: 5 * time.Second, Err: fmt.Errorf("read the usage log: %w", err),
+		Message: "the usage log cannot be read at the moment; try again shortly",
+	}
+}
+
+// readUsageFilter reads which rows are asked for, and lets users have none but
+// their own.
+func readUsageFilter(r *http.Request, p *identity.Principal) (usage.Filter, url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return usage.Filter{}, nil, unprocessable("query", "is not a valid query string")
+	}
+	filter, err := usageFilterOf(query)
+	if err != nil {
+		return usage.Filter{}, nil, err
+	}
+	if p.Role() == identity.RoleUser {
+		if p.UserHash == "" { // would ask for everybody's rows
+			return usage.Filter{}, nil, errors.New("principal without user hash")
+		}
+		if filter.UserHash != "" && filter.UserHash != p.UserHash {
+			return usage.Filter{}, nil, forbidden("only admins and viewers see the usage of others")
+		}
+		filter.UserHash = p.UserHash
+	}
+	return filter, query, nil
+}
+
+func usageFilterOf(query url.Values) (filter usage.Filter, err error) {
+	filter = usage.Filter{
 		UserHash:     query.Get("user_hash"),
 		SpecialistID: query.Get("specialist_id"),
 		Model:        query.Get("model"),

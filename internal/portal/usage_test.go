@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"net/url"
 	"path/filepath"
 	"testing"
@@ -30,6 +31,7 @@ type usageFake struct {
 	records []*usage.Record // newest first
 	err     error
 	asked   database.UsageFilter
+	by      database.UsageGroup
 }
 
 func newUsageFake() *usageFake {
@@ -62,6 +64,29 @@ func (f *usageFake) ListUsage(_ context.Context, filter database.UsageFilter) ([
 		}
 	}
 	return found, nil
+}
+
+func (f *usageFake) SumUsage(_ context.Context, filter database.UsageFilter) (database.UsageSum, error) {
+	f.asked = filter
+	sum := database.UsageSum{Cost: new(big.Int)}
+	for _, r := range f.records {
+		if filter.UserHash == "" || r.UserHash == filter.UserHash {
+			sum.Requests++
+			sum.InputTokens += r.InputTokens
+			sum.OutputTokens += r.OutputTokens
+			sum.Cost.Add(sum.Cost, big.NewInt(int64(r.Cost)))
+		}
+	}
+	return sum, f.err
+}
+
+func (f *usageFake) SumUsageBy(
+	ctx context.Context, filter database.UsageFilter, by database.UsageGroup, _ int,
+) ([]database.UsageSum, error) {
+	f.by = by
+	sum, err := f.SumUsage(ctx, filter)
+	sum.Key, sum.Name, sum.LatencyP50 = "code-reviewer", "Reviewer of old", new(int64(321))
+	return []database.UsageSum{sum}, err
 }
 
 func TestUsageRowsAreExact(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,31 @@ func List(ctx context.Context, from Lister, f Filter) (Page, error) {
 		page.Next = page.Records[limit-1].cursor()
 	}
 	return page, nil
+}
+
+// All reads the records of the log from f.Before on, page by page, so that a log
+// of any length takes no more memory than one page. After an error it ends.
+// f.Limit does not count.
+func All(ctx context.Context, from Lister, f Filter) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		f.Limit = MaxLimit
+		for {
+			page, err := List(ctx, from, f)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range page.Records {
+				if !yield(&page.Records[i], nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			f.Before = page.Next
+		}
+	}
 }
 
 // cursor names the record's place in the log: its time in microseconds and its
