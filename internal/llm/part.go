@@ -72,6 +72,9 @@ type Media struct {
 	Detail string // OpenAI's image detail: low, high, auto, original
 	// Text is set, and Data empty, for a document given as plain text.
 	Text string
+	// OrText: whoever cannot be sent the document itself gets the text in it,
+	// which the gateway reads when it must.
+	OrText bool
 }
 
 // ToolCall is a model's wish to have a tool run.

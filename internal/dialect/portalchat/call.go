@@ -14,8 +14,8 @@ type Call struct {
 
 var _ dialect.Call = Call{}
 
-// Model implements [dialect.Call]: the specialist's id.
-func (c Call) Model() string { return c.SpecialistID }
+// Model implements [dialect.Call]: the specialist's id, or `provider/model`.
+func (c Call) Model() string { return c.model() }
 
 // Stream implements [dialect.Call].
 func (c Call) Stream() bool { return c.Streaming }
@@ -23,8 +23,13 @@ func (c Call) Stream() bool { return c.Streaming }
 // UsageWanted implements [dialect.Call]. The last chunk always tells usage.
 func (c Call) UsageWanted() bool { return true }
 
-// MaxTokens implements [dialect.Call]. The frontend sets no limit.
-func (c Call) MaxTokens() int64 { return 0 }
+// MaxTokens implements [dialect.Call]; 0: the frontend set no limit.
+func (c Call) MaxTokens() int64 {
+	if c.Request.MaxTokens == nil {
+		return 0
+	}
+	return *c.Request.MaxTokens
+}
 
 // Patch implements [dialect.Call]. The format never passes through.
 func (c Call) Patch(dialect.Edits) ([]byte, error) {
@@ -36,6 +41,9 @@ func (c Call) AppendText(dst []byte, limit int) []byte {
 	t := wire.NewTextCollector(dst, limit)
 	for _, turn := range c.History {
 		t.Plain(turn.Content)
+	}
+	for i := range c.Attachments {
+		t.Plain(c.Attachments[i].text)
 	}
 	t.Plain(c.Message)
 	return t.Bytes()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/stretchr/testify/require"
 
 	"github.com/financecommander/tollgate/internal/dialect/portalchat"
@@ -35,7 +36,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"history's type":      {`{"specialist_id":"a","message":"b","conversation_history":"x"}`, "conversation_history", "conversation_history has the wrong type", 422},
 		"content's type":      {`{"specialist_id":"a","message":"b","conversation_history":[{"role":"user","content":"x"},{"role":"user","content":[]}]}`, "conversation_history[1].content", "conversation_history[1].content has the wrong type", 422},
 		"role":                {`{"specialist_id":"a","message":"b","conversation_history":[{"role":"robot","content":"x"}]}`, "conversation_history[0].role", "role must be user, assistant or system", 422},
-		"too many attachment": {`{"specialist_id":"a","message":"b","attachments":[{}]}`, "attachments", "attachments are not supported by this version of the gateway; send the text in the message", 422},
+		"too many attachment": {`{"specialist_id":"a","message":"b","attachments":[{},{},{},{},{},{}]}`, "attachments", "attachments has 6 items; at most 5 are allowed", 422},
+		"attachment's type":   {`{"specialist_id":"a","message":"b","attachments":[{},"x"]}`, "attachments[1]", "attachments[1] has the wrong type", 422},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +64,7 @@ func TestLLM(t *testing.T) {
 			`{"specialist_id":"` + strings.Repeat("a", 64) + `","message":"` + strings.Repeat("é", 50_000) + `"}`,
 			[]llm.Message{text(llm.RoleUser, strings.Repeat("é", 50_000))},
 		},
-		"more than we know": {`{"specialist_id":"a","message":"hi","temperature":1,"x":{}}`, []llm.Message{text(llm.RoleUser, "hi")}},
+		"more than we know": {`{"specialist_id":"a","message":"hi","temperature":"hot","model":7,"x":{}}`, []llm.Message{text(llm.RoleUser, "hi")}},
 		"a history": {`{"specialist_id":"a","message":"c","conversation_history":[{"role":"user","content":"a","id":7},{"role":"assistant","content":"b"}]}`, []llm.Message{
 			text(llm.RoleUser, "a"), text(llm.RoleAssistant, "b"), text(llm.RoleUser, "c"),
 		}},
@@ -80,7 +82,7 @@ func TestLLM(t *testing.T) {
 			got := r.LLM(true)
 			require.True(t, got.Stream)
 			require.Equal(t, r.SpecialistID, got.Model)
-			require.Empty(t, cmp.Diff(tt.want, got.Messages))
+			require.Empty(t, cmp.Diff(tt.want, got.Messages, cmpopts.IgnoreFields(llm.Common{}, "Pos")))
 		})
 	}
 }
@@ -161,6 +163,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"specialist_id":"a","message":"b","conversation_history":[{"role":"user","content":"x"}],"attachments":[]}`))
 	f.Add([]byte(`{"specialist_id":"a","message":"\xff\ud800"}`))
 	f.Add([]byte(`{"conversation_history":[{"role":7}]}`))
+	f.Add([]byte(`{"specialist_id":"a","message":"b","attachments":[{"filename":"a\n.md","content_type":"text/markdown","data_base64":"IyBIaQ==","size_bytes":4}]}`))
+	f.Add([]byte(`{"specialist_id":"a","message":"b","attachments":[{"content_type":"image/gif","data_base64":"R0lGODlhAQ=="}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := portalchat.Decode(body)
 		if err != nil {
@@ -172,7 +176,9 @@ func FuzzDecode(f *testing.F) {
 		messages := r.LLM(false).Messages
 		require.NotEmpty(t, messages)
 		require.LessOrEqual(t, len(messages), 102)
-		require.Equal(t, llm.RoleUser, messages[len(messages)-1].Role)
+		question := messages[len(messages)-1]
+		require.Equal(t, llm.RoleUser, question.Role)
+		require.Len(t, question.Parts, len(r.Attachments)+1)
 		event := portalchat.AppendChunk(nil, r.Message, r.SpecialistID)
 		data, ok := strings.CutPrefix(string(event), "event: message\ndata: ")
 		require.True(t, ok)

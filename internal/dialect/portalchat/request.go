@@ -1,6 +1,7 @@
 // Package portalchat is the wire format of the portal's own frontend: a
-// question put to a specialist (`POST /chat/send`, `POST /chat/stream`). It
-// only ever faces clients, so it decodes requests and encodes answers.
+// question put to a specialist (`POST /chat/send`, `POST /chat/stream`) or to a
+// model itself (`POST /chat/direct/stream`). It only ever faces clients, so it
+// decodes requests and encodes answers.
 package portalchat
 
 import (
@@ -26,10 +27,16 @@ const (
 
 // Request is what the frontend sends.
 type Request struct {
-	SpecialistID string           `json:"specialist_id"`
-	Message      string           `json:"message"`
-	History      []Turn           `json:"conversation_history"`
-	Attachments  []jsontext.Value `json:"attachments"`
+	SpecialistID string       `json:"specialist_id"`
+	Message      string       `json:"message"`
+	History      []Turn       `json:"conversation_history"`
+	Attachments  []Attachment `json:"attachments"`
+
+	// What a request for a model itself has in the place of a specialist.
+	Provider    string   `json:"-"`
+	ModelName   string   `json:"-"`
+	Temperature *float64 `json:"-"`
+	MaxTokens   *int64   `json:"-"`
 }
 
 // Turn is an earlier message of the conversation.
@@ -38,42 +45,67 @@ type Turn struct {
 	Content string   `json:"content"`
 }
 
-// Decode reads and checks a chat request. Its errors are *llm.Error with
-// CauseInvalidRequest and name the field.
+// Decode reads and checks a request for a specialist. Its errors are *llm.Error
+// with CauseInvalidRequest and name the field.
 func Decode(body []byte) (*Request, error) {
 	var r Request
-	if err := json.Unmarshal(body, &r, jsontext.AllowInvalidUTF8(true)); err != nil {
-		return nil, malformed(err)
+	if err := decode(body, &r); err != nil {
+		return nil, err
 	}
-	switch n := utf8.RuneCountInString(r.Message); {
+	switch {
 	case r.SpecialistID == "":
 		return nil, invalid("specialist_id", "specialist_id is required")
 	case len(r.SpecialistID) > maxSpecialistID:
 		return nil, invalid("specialist_id", fmt.Sprintf("specialist_id must have at most %d characters", maxSpecialistID))
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+func decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into, jsontext.AllowInvalidUTF8(true)); err != nil {
+		return malformed(err)
+	}
+	return nil
+}
+
+// check checks what requests of both kinds have.
+func (r *Request) check() error {
+	switch n := utf8.RuneCountInString(r.Message); {
 	case strings.TrimSpace(r.Message) == "":
-		return nil, invalid("message", "message is required")
+		return invalid("message", "message is required")
 	case n > maxMessage:
-		return nil, invalid("message", fmt.Sprintf("message has %d characters; at most %d are allowed", n, maxMessage))
+		return invalid("message", fmt.Sprintf("message has %d characters; at most %d are allowed", n, maxMessage))
 	case len(r.History) > maxHistory:
-		return nil, invalid("conversation_history", fmt.Sprintf("conversation_history has %d items; at most %d are allowed", len(r.History), maxHistory))
-	case len(r.Attachments) > 0:
-		return nil, invalid("attachments", "attachments are not supported by this version of the gateway; send the text in the message")
+		return invalid("conversation_history", fmt.Sprintf("conversation_history has %d items; at most %d are allowed", len(r.History), maxHistory))
+	case len(r.Attachments) > maxAttachments:
+		return invalid("attachments", fmt.Sprintf("attachments has %d items; at most %d are allowed", len(r.Attachments), maxAttachments))
 	}
 	for i, turn := range r.History {
 		switch turn.Role {
 		case llm.RoleUser, llm.RoleAssistant, llm.RoleSystem:
 		default:
-			return nil, invalid(fmt.Sprintf("conversation_history[%d].role", i), "role must be user, assistant or system")
+			return invalid(fmt.Sprintf("conversation_history[%d].role", i), "role must be user, assistant or system")
 		}
 	}
-	return &r, nil
+	for i := range r.Attachments {
+		if err := r.Attachments[i].check(fmt.Sprintf("attachments[%d]", i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // LLM gives the request as a model call. System turns of the history join the
 // system prompt; empty turns, which a client resends after an interrupted
 // answer, are left out.
 func (r *Request) LLM(stream bool) *llm.Request {
-	call := &llm.Request{Model: r.SpecialistID, Stream: stream}
+	call := &llm.Request{Model: r.model(), Stream: stream, Temperature: r.Temperature}
+	if r.MaxTokens != nil {
+		call.MaxTokens = *r.MaxTokens
+	}
 	var system []string
 	for _, turn := range r.History {
 		switch {
@@ -84,12 +116,31 @@ func (r *Request) LLM(stream bool) *llm.Request {
 			call.Messages = append(call.Messages, llm.TextMessage(turn.Role, turn.Content))
 		}
 	}
-	call.Messages = append(call.Messages, llm.TextMessage(llm.RoleUser, r.Message))
+	call.Messages = append(call.Messages, r.question())
 	if len(system) > 0 {
 		instructions := llm.TextMessage(llm.RoleSystem, strings.Join(system, "\n\n"))
 		call.Messages = append([]llm.Message{instructions}, call.Messages...)
 	}
 	return call
+}
+
+// question is the message with what is attached to it, which stands first:
+// models read a document better before they are asked about it.
+func (r *Request) question() llm.Message {
+	question := llm.Message{Role: llm.RoleUser}
+	for i := range r.Attachments {
+		question.Parts = append(question.Parts, r.Attachments[i].part(i))
+	}
+	question.Parts = append(question.Parts, &llm.Text{Common: llm.Common{Pos: llm.Pos{Message: -1, Part: -1}}, Text: r.Message})
+	return question
+}
+
+// model is what the request asks for, by the name that all callers use.
+func (r *Request) model() string {
+	if r.SpecialistID != "" {
+		return r.SpecialistID
+	}
+	return r.Provider + "/" + r.ModelName
 }
 
 func malformed(err error) *llm.Error {
