@@ -49,8 +49,12 @@ func (db *DB) ListSpecialists(ctx context.Context) ([]Specialist, error) {
 
 // Specialist gives one specialist; [ErrNotFound] when there is none of that id.
 func (db *DB) Specialist(ctx context.Context, id string) (*Specialist, error) {
+	return takeSpecialist(db.gorm.WithContext(ctx), id)
+}
+
+func takeSpecialist(tx *gorm.DB, id string) (*Specialist, error) {
 	var s Specialist
-	err := db.gorm.WithContext(ctx).Where("id = ?", id).Take(&s).Error
+	err := tx.Where("id = ?", id).Take(&s).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return nil, fmt.Errorf("specialist %q: %w", id, ErrNotFound)
 	}
@@ -61,19 +65,34 @@ func (db *DB) Specialist(ctx context.Context, id string) (*Specialist, error) {
 }
 
 // SpecialistsRevision is a text that changes whenever a specialist is added,
-// changed or deleted, at the price of one small query.
+// changed or deleted, at the price of one small query. Beside the number that our
+// own writes raise it looks at the rows, for the sake of operators who edit the
+// table by hand.
 func (db *DB) SpecialistsRevision(ctx context.Context) (string, error) {
 	var revision struct {
-		Count, Versions int64
-		Latest          string
+		Revision, Count, Versions int64
+		Latest                    string
 	}
 	err := db.gorm.WithContext(ctx).Model(&Specialist{}).
-		Select("count(*) AS count, coalesce(sum(version), 0) AS versions, coalesce(CAST(max(updated_at) AS text), '') AS latest").
+		Select("(SELECT coalesce(max(revision), 0) FROM specialists_revision) AS revision, count(*) AS count, " +
+			"coalesce(sum(version), 0) AS versions, coalesce(CAST(max(updated_at) AS text), '') AS latest").
 		Scan(&revision).Error
 	if err != nil {
 		return "", fmt.Errorf("look for changed specialists: %w", err)
 	}
-	return fmt.Sprintf("%d/%d/%s", revision.Count, revision.Versions, revision.Latest), nil
+	return fmt.Sprintf("%d/%d/%d/%s", revision.Revision, revision.Count, revision.Versions, revision.Latest), nil
+}
+
+// raiseSpecialistsRevision comes first in every transaction that writes
+// specialists. It makes them wait for one another, so that what one of them reads
+// is still so when it writes.
+func raiseSpecialistsRevision(tx *gorm.DB) error {
+	err := tx.Exec("INSERT INTO specialists_revision (id, revision) VALUES (1, 1) " +
+		"ON CONFLICT (id) DO UPDATE SET revision = specialists_revision.revision + 1").Error
+	if err != nil {
+		return fmt.Errorf("raise the revision of specialists: %w", err)
+	}
+	return nil
 }
 
 // SeedSpecialists inserts the given specialists into a table that is empty and
@@ -88,6 +107,9 @@ func (db *DB) SeedSpecialists(ctx context.Context, defaults []Specialist) (seede
 		}
 		var count int64
 		if err := tx.Model(&Specialist{}).Count(&count).Error; err != nil || count > 0 || len(defaults) == 0 {
+			return err
+		}
+		if err := raiseSpecialistsRevision(tx); err != nil {
 			return err
 		}
 		seeded = true
