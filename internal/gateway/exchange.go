@@ -38,6 +38,8 @@ type exchange struct {
 	rewritten  bool           // the body must not pass through as it is
 	previousID string         // of the kept answer that was put in front of the body
 
+	told told // who is told of the answer
+
 	tried     int      // upstream attempts so far
 	current   *attempt // the one under way; nil between attempts
 	committed bool     // the answer's header has gone to the caller
@@ -47,6 +49,7 @@ type exchange struct {
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f face) {
 	ex := &exchange{g: g, w: w, r: r, face: f, requestID: newRequestID(), start: time.Now()}
 	defer func() { ex.body.free() }()
+	defer ex.tellEnd()
 	defer ex.recover() // may still read the body
 	ex.nameCall()
 	if err := ex.run(); err != nil {
@@ -82,6 +85,7 @@ func (ex *exchange) run() *llm.Error {
 	if err := ex.resolve(); err != nil {
 		return err
 	}
+	ex.tell()
 	return ex.tryTargets()
 }
 

@@ -108,6 +108,8 @@ type Options struct {
 	// Responses keeps answers that callers of the Responses API want kept. nil:
 	// they are not.
 	Responses Responses
+	// Answers follows the answers of the portal's chat. nil: nobody does.
+	Answers Answers
 	// Fetch gets media that an upstream takes only as content. nil: such calls
 	// are refused.
 	Fetch Fetch

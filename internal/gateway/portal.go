@@ -41,7 +41,8 @@ func (p portal) translate(ex *exchange, a *attempt, format dialect.Name) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	said.encoder = &portalEncoder{a: a}
+	ex.tellAgain(a)
+	said.encoder = &portalEncoder{ex: ex, a: a}
 	return content, nil
 }
 
@@ -51,13 +52,17 @@ func (portal) WriteError(w http.ResponseWriter, err *llm.Error, requestID string
 
 // portalEncoder writes answers as the portal's frontend has them. What ends one
 // tells what it cost, so it is written once the attempt is settled.
-type portalEncoder struct{ a *attempt }
+type portalEncoder struct {
+	ex *exchange
+	a  *attempt
+}
 
 // AppendEvent implements [dialect.Encoder].
 func (p *portalEncoder) AppendEvent(dst []byte, e llm.Event) []byte {
 	switch e := e.(type) {
 	case llm.TextDelta:
 		if e.Text != "" {
+			p.ex.tellText(e.Text)
 			return portalchat.AppendChunk(dst, e.Text, p.a.target.model)
 		}
 	case llm.Finished:
@@ -81,6 +86,7 @@ func (p *portalEncoder) AppendAnswer(dst []byte, a *llm.Answer) []byte {
 			}
 		}
 	}
+	p.ex.tellText(string(text))
 	return portalchat.AppendAnswer(dst, string(text), p.outcome(nil))
 }
 

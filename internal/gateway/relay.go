@@ -34,6 +34,7 @@ func (ex *exchange) relayWhole(a *attempt, resp *http.Response) *llm.Error {
 	}
 	ex.settle(a, nil)
 	content := a.said.body()
+	ex.pass(a)
 	ex.returnHeader(a, resp)
 	ex.w.Header()["Content-Length"] = []string{strconv.Itoa(len(content))}
 	ex.committed = true

@@ -115,6 +115,7 @@ func (s *stream) take(now time.Time) {
 // is for the meter.
 func (s *stream) write() {
 	if !s.gone {
+		s.ex.pass(s.a)
 		s.pings.hold()
 		err := s.send(s.out)
 		s.pings.release()
@@ -166,6 +167,7 @@ func (s *stream) end(failure error) *llm.Error {
 	s.ex.settle(s.a, err)
 	s.out = s.said.appendEnd(s.out, err)
 	s.write()
+	s.ex.tellEnd()
 	if failure == nil && err == nil {
 		s.linger()
 	}
