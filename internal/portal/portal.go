@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/financecommander/tollgate/internal/conversation"
 	"github.com/financecommander/tollgate/internal/dialect/portalchat"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
@@ -48,6 +49,8 @@ type Options struct {
 	Editor      *specialist.Editor // changes them; nil: they are read-only
 	Usage       UsageLog           // the database
 
+	Conversations *conversation.Service // nil: none are kept
+
 	// Logger gets what callers are not told; nil: silent.
 	Logger *slog.Logger
 }
@@ -69,6 +72,7 @@ func New(o Options) *Handler {
 	h.authRoutes()
 	h.loginRoutes()
 	h.specialistRoutes()
+	h.conversationRoutes()
 	h.usageRoutes()
 	h.pipelineRoutes()
 	h.docsRoutes()
