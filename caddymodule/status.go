@@ -32,7 +32,7 @@ func (a *App) newPortal() *portal.Handler {
 		Version: Version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db, Logger: a.logger,
 		Auth: portal.AuthOptions{
 			Trusted: a.loopbackOnly, Domains: e.domains,
-			Tokens: e.signer, TokenLifetime: time.Duration(a.JWT.Lifetime), Hasher: e.hasher,
+			Hasher: e.hasher, Audit: e.db,
 		},
 	})
 }

@@ -9,30 +9,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/identity/session"
 )
 
 func TestLoginThenMe(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, nil)
-	answer := object(t, call(h, nil, "POST", "/auth/login", `{"email":" Alice@Example.COM ","remember":true}`), 200)
+	s := newSite(t, nil)
+	answer := s.call("", "POST", "/auth/login", `{"email":" Alice@Example.COM ","remember":true}`, 200)
 	token := answer["access_token"].(string)
+	require.Regexp(t, `^tgr_[A-Za-z0-9_-]{75}$`, answer["refresh_token"])
 	delete(answer, "access_token")
-	require.Equal(t, map[string]any{
-		"refresh_token": "", "token_type": "bearer", "email": "alice@example.com", "expires_in": 28800.0,
-	}, answer)
-
-	verifier, err := identity.New([]identity.Issuer{{Name: "tollgate", Issuer: "tollgate", Secret: testSecret}}, identity.Options{})
-	require.NoError(t, err)
-	p, err := verifier.Verify(t.Context(), token)
-	require.NoError(t, err)
-	require.NotContains(t, p.Subject, "@")
+	delete(answer, "refresh_token")
+	require.Equal(t, map[string]any{"token_type": "bearer", "email": "alice@example.com", "expires_in": 28800.0}, answer)
+	require.NotContains(t, s.principal(token).Subject, "@")
 
 	require.Equal(t, map[string]any{
 		"id": identity.HashEmail("alice@example.com"), "email": "alice@example.com", "name": "alice",
-		"avatar_url": "", "provider": "tollgate", "role": "user",
-	}, object(t, call(h, p, "GET", "/auth/me", ""), 200))
+		"avatar_url": "", "provider": "trusted", "role": "user",
+	}, s.call(token, "GET", "/auth/me", "", 200))
 
-	user := object(t, call(h, p, "GET", "/auth/verify", ""), 200)["user"].(map[string]any)
+	user := s.call(token, "GET", "/auth/verify", "", 200)["user"].(map[string]any)
 	require.Equal(t, "alice@example.com", user["email"])
 	require.Equal(t, "tollgate", user["iss"])
 	require.IsType(t, 0.0, user["exp"])
@@ -209,7 +205,9 @@ func (brokenMinter) Mint(identity.Claims) (string, error) { return "", errors.Ne
 
 func TestInternalErrorsSayNothing(t *testing.T) {
 	t.Parallel()
-	h := newHandler(t, func(o *Options) { o.Auth.Tokens = brokenMinter{} })
+	h := newHandler(t, func(o *Options) {
+		o.Auth.Sessions = newSessions(t, newDatabase(t), func(o *session.Options) { o.Signer = brokenMinter{} })
+	})
 	w := call(h, nil, "POST", "/auth/login", `{"email":"a@example.com"}`)
 	requireProblem(t, w, 500)
 	require.NotContains(t, w.Body.String(), "secret detail")

@@ -1,14 +1,14 @@
 package portal
 
 import (
-	"cmp"
-	"fmt"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/identity/session"
 )
 
 func (h *Handler) loginRoutes() {
@@ -19,9 +19,7 @@ type loginRequest struct {
 	Email string `json:"email"`
 }
 
-// loginAnswer is what a sign-in gives. RefreshToken is always there because
-// clients store it unseen. It is empty: this gateway cannot refresh a token yet,
-// and with an empty one the frontend goes to the sign-in page instead of trying.
+// loginAnswer is what a sign-in gives.
 type loginAnswer struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
@@ -42,7 +40,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return unprocessable("email", "must be an e-mail address")
 	}
-	if h.o.Auth.Trusted == nil || !h.o.Auth.Trusted() || h.o.Auth.Tokens == nil {
+	if h.o.Auth.Trusted == nil || !h.o.Auth.Trusted() || h.o.Auth.Sessions == nil {
 		return forbidden("signing in with an e-mail address alone works only on a gateway that listens on " +
 			"loopback; ask your operator for a token (made with \"tollgate token\")")
 	}
@@ -53,22 +51,14 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if !h.o.Auth.Domains.Allow(email.Domain()) {
 		return forbidden("addresses of this domain may not sign in; allowed: " + h.o.Auth.Domains.String())
 	}
-	lifetime := cmp.Or(h.o.Auth.TokenLifetime, identity.DefaultLifetime)
-	token, err := h.o.Auth.Tokens.Mint(identity.Claims{
-		Subject:  h.o.Auth.Hasher.HashEmail(email.Reveal()), // subjects reach logs, addresses must not
-		Email:    email.Reveal(),
-		Name:     email.Local(),
-		Lifetime: lifetime,
-	})
-	if err != nil {
-		return fmt.Errorf("issue a token: %w", err)
+	pair, err := h.o.Auth.Sessions.Open(r.Context(), session.Person{Address: email, Name: email.Local(), Provider: "trusted"})
+	if errors.Is(err, identity.ErrBlocked) {
+		return forbidden("this address may not sign in; ask your operator")
 	}
-	return writeJSON(w, loginAnswer{
-		AccessToken: token,
-		TokenType:   "bearer",
-		ExpiresIn:   int64(lifetime.Seconds()),
-		Email:       email.Reveal(),
-	})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, pairAnswer(pair))
 }
 
 // fromThisMachine tells whether a request came over loopback, was meant for

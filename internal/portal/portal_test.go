@@ -38,8 +38,7 @@ func newHandler(t *testing.T, edit func(*Options)) *Handler {
 	t.Helper()
 	registry, err := specialist.NewRegistry(specialist.Options{Configured: specialist.Defaults()})
 	require.NoError(t, err)
-	signer, err := identity.NewSigner(testSecret, "tollgate")
-	require.NoError(t, err)
+	db := newDatabase(t)
 	o := Options{
 		Version: "1.2.3",
 		Checks: map[string]func(context.Context) error{
@@ -49,7 +48,7 @@ func newHandler(t *testing.T, edit func(*Options)) *Handler {
 		},
 		Specialists: registry,
 		Usage:       newUsageFake(),
-		Auth:        AuthOptions{Trusted: func() bool { return true }, Tokens: signer},
+		Auth:        AuthOptions{Trusted: func() bool { return true }, Sessions: newSessions(t, db, nil), Audit: db},
 	}
 	if edit != nil {
 		edit(&o)
@@ -101,6 +100,8 @@ var routes = []struct{ method, path, body string }{
 	{"POST", "/auth/login", `{"email":"alice@example.com"}`},
 	{"GET", "/auth/me", ""},
 	{"GET", "/auth/verify", ""},
+	{"GET", "/auth/users", ""},
+	{"GET", "/audit", ""},
 	{"GET", "/specialists", ""},
 	{"GET", "/specialists/code-reviewer", ""},
 	{"GET", "/usage", ""},
@@ -188,7 +189,7 @@ func TestUnknownPathIs404(t *testing.T) {
 func TestAnonymousIs401(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, nil)
-	for _, path := range []string{"/auth/me", "/auth/verify/", "/specialists/", "/specialists/code-reviewer", "/usage/logs"} {
+	for _, path := range []string{"/auth/me", "/auth/verify/", "/auth/tokens", "/auth/users/", "/audit", "/specialists/", "/specialists/code-reviewer", "/usage/logs"} {
 		requireProblem(t, call(h, nil, "GET", path, ""), 401)
 	}
 }
