@@ -14,9 +14,9 @@ import (
 )
 
 // DefaultInterval is how often a registry looks for changes made elsewhere: an
-// edit is in force on every replica about a second later, for one small query
-// per second and replica.
-const DefaultInterval = time.Second
+// edit is in force on every replica within a second, for two small queries per
+// second and replica.
+const DefaultInterval = 500 * time.Millisecond
 
 // queryTimeout bounds one look at the store, so that a hanging database does
 // not hold up the refresh for ever.
@@ -108,6 +108,11 @@ func NewRegistry(o Options) (*Registry, error) {
 // Loaded says whether the stored specialists are known: false while the store
 // has not answered since the start.
 func (r *Registry) Loaded() bool { return r.store == nil || r.loaded.Load() }
+
+// isConfigured says whether an id is one of the configuration's.
+func (r *Registry) isConfigured(id string) bool {
+	return slices.ContainsFunc(r.configured, func(s Specialist) bool { return s.ID == id })
+}
 
 // Get finds a specialist by id or alias. It takes no lock and allocates
 // nothing.

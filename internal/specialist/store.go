@@ -23,13 +23,7 @@ func (s *DatabaseStore) List(ctx context.Context) ([]Specialist, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Specialist, len(rows))
-	for i := range rows {
-		if list[i], err = fromRow(&rows[i]); err != nil {
-			return nil, fmt.Errorf("specialist %q: %w", rows[i].ID, err)
-		}
-	}
-	return list, nil
+	return fromRows(rows)
 }
 
 // Revision implements [Store].
@@ -48,6 +42,17 @@ func (s *DatabaseStore) Seed(ctx context.Context, defaults []Specialist) error {
 	}
 	_, err := s.db.SeedSpecialists(ctx, rows)
 	return err
+}
+
+func fromRows(rows []database.Specialist) ([]Specialist, error) {
+	list := make([]Specialist, len(rows))
+	for i := range rows {
+		var err error
+		if list[i], err = fromRow(&rows[i]); err != nil {
+			return nil, fmt.Errorf("specialist %q: %w", rows[i].ID, err)
+		}
+	}
+	return list, nil
 }
 
 func fromRow(row *database.Specialist) (Specialist, error) {
@@ -69,11 +74,18 @@ func fromRow(row *database.Specialist) (Specialist, error) {
 		{"aliases", row.Aliases, &s.Aliases},
 		{"prompt_history", row.PromptHistory, &s.PromptHistory},
 	} {
-		if err := json.Unmarshal([]byte(column.text), column.into); err != nil {
-			return Specialist{}, fmt.Errorf("decode %s: %w", column.name, err)
+		if err := decodeColumn(column.name, column.text, column.into); err != nil {
+			return Specialist{}, err
 		}
 	}
 	return s, nil
+}
+
+func decodeColumn(name, text string, into any) error {
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		return fmt.Errorf("decode %s: %w", name, err)
+	}
+	return nil
 }
 
 func toRow(s *Specialist) (database.Specialist, error) {

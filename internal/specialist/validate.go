@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ import (
 
 // The limits of a specialist's fields, in characters where they are texts.
 const (
+	maxID           = 64
 	maxName         = 100
 	maxDescription  = 500
 	maxSystemPrompt = 10_000
@@ -21,11 +23,16 @@ const (
 	maxTemperature  = 2
 	maxFallbacks    = 10
 	maxAliases      = 20
+	maxHistory      = 50 // earlier prompts that are kept
 )
 
 // DirectID stands in the usage log for calls that name a model directly, so no
 // specialist may be called so.
 const DirectID = "direct"
+
+// reservedIDs are ids that no specialist may have: the others are paths of the
+// portal's API.
+var reservedIDs = []string{DirectID, "export", "import"}
 
 var (
 	slug  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -52,8 +59,8 @@ func (s *Specialist) validateTexts() error {
 	switch {
 	case !slug.MatchString(s.ID):
 		return fault("id", "must be 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit")
-	case s.ID == DirectID:
-		return fault("id", "must not be %q, which the usage log uses for direct calls", DirectID)
+	case slices.Contains(reservedIDs, s.ID):
+		return fault("id", "must not be %s, which mean something else", strings.Join(reservedIDs, ", "))
 	case strings.TrimSpace(s.Name) == "" || tooLong(s.Name, maxName):
 		return fault("name", "must be 1 to %d characters", maxName)
 	case hasControl(s.Name):
@@ -62,6 +69,10 @@ func (s *Specialist) validateTexts() error {
 		return fault("description", "must be at most %d characters", maxDescription)
 	case tooLong(s.SystemPrompt, maxSystemPrompt):
 		return fault("system_prompt", "must be at most %d characters", maxSystemPrompt)
+	case strings.ContainsRune(s.Description, 0): // PostgreSQL keeps none
+		return fault("description", "must not have NUL characters")
+	case strings.ContainsRune(s.SystemPrompt, 0):
+		return fault("system_prompt", "must not have NUL characters")
 	}
 	return nil
 }
@@ -152,6 +163,16 @@ func fault(field, format string, args ...any) error {
 		HTTPStatus: http.StatusUnprocessableEntity,
 		Param:      field,
 		Message:    field + " " + fmt.Sprintf(format, args...),
+	}
+}
+
+// conflict is a 409 that names the field at fault.
+func conflict(field, format string, args ...any) error {
+	return &llm.Error{
+		Cause:      llm.CauseInvalidRequest,
+		HTTPStatus: http.StatusConflict,
+		Param:      field,
+		Message:    fmt.Sprintf(format, args...),
 	}
 }
 

@@ -1,0 +1,648 @@
+package specialist
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/financecommander/tollgate/internal/database"
+	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/testenv"
+)
+
+var root = Actor{UserHash: "7007", RequestID: "req_1"}
+
+// desk is an editor with what it works on.
+type desk struct {
+	*Editor
+	t  *testing.T
+	db *database.DB
+}
+
+// configured is a specialist of the configuration's in every test.
+func configured() Specialist {
+	s := named("house", "House")
+	s.Aliases, s.BaseURL = []string{"gpt-house"}, "http://10.0.0.9/v1"
+	s.SystemPrompt, s.MaxTokens = "", 0
+	return s
+}
+
+func newDesk(t *testing.T, url string) *desk {
+	t.Helper()
+	db, err := database.Open(url, database.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	return deskOn(t, db)
+}
+
+// deskOn is another replica.
+func deskOn(t *testing.T, db *database.DB) *desk {
+	t.Helper()
+	store := NewDatabaseStore(db)
+	r := newRegistry(t, Options{Store: store, Configured: []Specialist{configured()}})
+	return &desk{
+		Editor: NewEditor(EditorOptions{
+			Store: store, Registry: r,
+			Providers: map[string]string{"openai": "https://api.openai.com", "anthropic": "", "local": "http://localhost:11434"},
+		}),
+		t: t, db: db,
+	}
+}
+
+func sqliteURL(t *testing.T) string { return "sqlite:///" + filepath.Join(t.TempDir(), "test.db") }
+
+// onBoth runs a test on a desk at each kind of database.
+func onBoth(t *testing.T, test func(t *testing.T, d *desk)) {
+	t.Helper()
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, newDesk(t, testenv.Postgres(t)))
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newDesk(t, sqliteURL(t)))
+	})
+}
+
+func patch(t testing.TB, text string) *Patch {
+	t.Helper()
+	var p Patch
+	require.NoError(t, jsonv2.Unmarshal([]byte(text), &p))
+	return &p
+}
+
+// body is a patch that makes a specialist, with more members or other values.
+func body(t testing.TB, more string) *Patch {
+	t.Helper()
+	members := make(map[string]json.RawMessage)
+	require.NoError(t, json.Unmarshal([]byte(`{"name":"Reader","provider":"openai","model":"gpt-4o","system_prompt":"Read."}`), &members))
+	require.NoError(t, json.Unmarshal([]byte(more), &members))
+	text, err := json.Marshal(members)
+	require.NoError(t, err)
+	return patch(t, string(text))
+}
+
+func (d *desk) create(more string) *Edited {
+	d.t.Helper()
+	s, err := d.Create(d.t.Context(), root, body(d.t, more))
+	require.NoError(d.t, err)
+	return s
+}
+
+func (d *desk) update(id, text string) *Edited {
+	d.t.Helper()
+	s, err := d.Update(d.t.Context(), root, id, patch(d.t, text))
+	require.NoError(d.t, err)
+	return s
+}
+
+// audit is the newest entries of the audit log, newest first.
+func (d *desk) audit(limit int) []database.AuditEntry {
+	d.t.Helper()
+	entries, err := d.db.ListAudit(d.t.Context(), "", limit)
+	require.NoError(d.t, err)
+	return entries
+}
+
+// requireRefusal checks an error's status and the field that it names.
+func requireRefusal(t *testing.T, err error, status int, field string) *llm.Error {
+	t.Helper()
+	e, ok := errors.AsType[*llm.Error](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, status, e.Status(), e.Message)
+	require.Equal(t, field, e.Param, e.Message)
+	return e
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		s := d.create(`{"name":"  Köln & Co. ","description":"d","temperature":0.5,"max_tokens":100,"pinned":true,
+			"pricing":{"input_per_1m":2.50,"output_per_1m":10},"fallbacks":[{"provider":"nobody","model":"m"}],
+			"aliases":["gpt-4"],"base_url":"https://llm.example.com/v1","version":9,"prompt_history":[{"prompt":"x"}],"unknown":{}}`)
+		want := Specialist{
+			ID: "k-ln-co", Name: "Köln & Co.", Description: "d", Provider: "openai", Model: "gpt-4o", SystemPrompt: "Read.",
+			Temperature: new(0.5), MaxTokens: 100, Pinned: true, Pricing: &Pricing{"2.50", "10"}, BaseURL: "https://llm.example.com/v1",
+			Fallbacks: []Target{{"nobody", "m"}}, Aliases: []string{"gpt-4"}, Version: 1,
+			CreatedAt: s.CreatedAt, UpdatedAt: s.CreatedAt,
+		}
+		require.Equal(t, want, s.Specialist)
+		require.Equal(t, []string{`the provider "nobody" is not configured on this gateway`}, s.Warnings)
+		require.WithinDuration(t, time.Now(), s.CreatedAt, time.Minute)
+
+		got, ok := d.registry.Get("gpt-4")
+		require.True(t, ok, "in force before Create returns")
+		want.PromptHistory = got.PromptHistory
+		require.Empty(t, got.PromptHistory)
+		require.Equal(t, want, *got)
+
+		plain := d.create(`{"name":"Plain"}`)
+		require.Equal(t, "plain", plain.ID)
+		require.Nil(t, plain.Temperature)
+		require.Zero(t, plain.MaxTokens)
+		require.Empty(t, plain.Warnings)
+		require.Equal(t, "plain-2", d.create(`{"name":"plain!"}`).ID)
+		require.Equal(t, "specialist", d.create(`{"name":"法律"}`).ID)
+		require.Equal(t, "export-2", d.create(`{"name":"Export"}`).ID)
+		require.Equal(t, "house-2", d.create(`{"name":"House?"}`).ID, "the configuration's id is taken")
+	})
+}
+
+func TestCreateRefuses(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, sqliteURL(t))
+	d.create(`{"id":"first","name":"First","aliases":["one"]}`)
+	for name, tc := range map[string]struct {
+		more   string
+		status int
+		field  string
+	}{
+		"no name":               {`{"name":null}`, 422, "name"},
+		"blank name":            {`{"name":"  "}`, 422, "name"},
+		"long name":             {`{"name":"` + strings.Repeat("n", 101) + `"}`, 422, "name"},
+		"no prompt":             {`{"system_prompt":null}`, 422, "system_prompt"},
+		"empty prompt":          {`{"system_prompt":""}`, 422, "system_prompt"},
+		"long prompt":           {`{"system_prompt":"` + strings.Repeat("p", 10_001) + `"}`, 422, "system_prompt"},
+		"prompt with NUL":       {`{"system_prompt":"a\u0000"}`, 422, "system_prompt"},
+		"description with NUL":  {`{"description":"a\u0000"}`, 422, "description"},
+		"no provider":           {`{"provider":null}`, 422, "provider"},
+		"provider as a path":    {`{"provider":"a/b"}`, 422, "provider"},
+		"empty model":           {`{"model":""}`, 422, "model"},
+		"no tokens":             {`{"max_tokens":0}`, 422, "max_tokens"},
+		"too many tokens":       {`{"max_tokens":32769}`, 422, "max_tokens"},
+		"too hot":               {`{"temperature":2.1}`, 422, "temperature"},
+		"half a price":          {`{"pricing":{"input_per_1m":1}}`, 422, "pricing.output_per_1m"},
+		"price as a text":       {`{"pricing":{"input_per_1m":"1","output_per_1m":1}}`, 422, "pricing.input_per_1m"},
+		"bad fallback":          {`{"fallbacks":[null]}`, 422, "fallbacks[0].provider"},
+		"bad id":                {`{"id":"A b"}`, 422, "id"},
+		"reserved id":           {`{"id":"export"}`, 422, "id"},
+		"reserved id, other":    {`{"id":"import"}`, 422, "id"},
+		"taken id":              {`{"id":"first"}`, 409, "id"},
+		"id that is an alias":   {`{"id":"one"}`, 409, "id"},
+		"configured id":         {`{"id":"house"}`, 409, "id"},
+		"taken name":            {`{"name":"FIRST"}`, 409, "name"},
+		"configured name":       {`{"name":"house"}`, 409, "name"},
+		"alias that is an id":   {`{"aliases":["x","first"]}`, 409, "aliases[1]"},
+		"alias that is taken":   {`{"aliases":["one"]}`, 409, "aliases[0]"},
+		"configured alias":      {`{"aliases":["gpt-house"]}`, 409, "aliases[0]"},
+		"base URL without TLS":  {`{"base_url":"http://llm.example.com/v1"}`, 422, "base_url"},
+		"base URL on loopback":  {`{"base_url":"https://127.0.0.1/v1"}`, 422, "base_url"},
+		"base URL in a network": {`{"base_url":"https://10.0.0.9/v1"}`, 422, "base_url"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := d.Create(t.Context(), root, body(t, tc.more))
+			require.Nil(t, s)
+			requireRefusal(t, err, tc.status, tc.field)
+		})
+	}
+	for _, missing := range []string{"name", "provider", "model", "system_prompt"} {
+		members := map[string]any{"name": "N", "provider": "p", "model": "m", "system_prompt": "s"}
+		delete(members, missing)
+		text, err := json.Marshal(members)
+		require.NoError(t, err)
+		_, err = d.Create(t.Context(), root, patch(t, string(text)))
+		requireRefusal(t, err, 422, missing)
+	}
+	require.Len(t, d.registry.List(), 2, "the first and the configured one")
+	require.Len(t, d.audit(10), 1, "what was refused is no write")
+}
+
+func TestBaseURLs(t *testing.T) {
+	t.Parallel()
+	e := NewEditor(EditorOptions{Providers: map[string]string{"local": "http://localhost:11434", "near": "https://LLM.corp:443", "demo": ""}})
+	for url, ok := range map[string]bool{
+		"": true, "https://llm.example.com/v1": true, "https://8.8.8.8/v1": true, "https://[2606:4700::1]/v1": true,
+		"http://localhost:11434/v1": true, "https://llm.corp/other": true, // configured providers
+
+		"http://localhost:11435/v1": false, "https://localhost:11434/v1": false, "http://llm.corp/v1": false,
+		"http://llm.example.com/v1": false, "https://localhost/v1": false, "https://LOCALHOST./v1": false, "https://redis:6379": false,
+		"https://127.0.0.1/": false, "https://127.0.0.1./": false, "https://10.1.2.3:8443/": false, "https://169.254.169.254/latest": false,
+		"https://[::1]/": false, "https://[fe80::1%25eth0]/": false, "https://[::ffff:10.0.0.1]/": false, "https://[fd00::1]/": false,
+		"https://2130706433/": false, "https://0x7f.1/": false, "https://127.1/": false, "https://0x7f000001/": false, "https://a.0x/": false,
+		"https://metadata.google.internal/": false, "https://printer.local/": false, "https://x.localhost/": false, "https://0.0.0.0/": false,
+		"https:///x": false, "https://%zz": false,
+	} {
+		require.Equal(t, ok, e.checkBaseURL(url) == nil, url)
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		made := d.create(`{"id":"a","description":"d","temperature":0.5,"max_tokens":100,"pinned":true,"base_url":"https://a.example/v1",
+			"pricing":{"input_per_1m":2.50,"output_per_1m":10},"fallbacks":[{"provider":"openai","model":"m"}],"aliases":["x"]}`)
+
+		s := d.update("a", `{"description":"new"}`)
+		require.Equal(t, 2, s.Version)
+		require.Equal(t, "new", s.Description)
+		require.Equal(t, made.CreatedAt, s.CreatedAt)
+		require.False(t, s.UpdatedAt.Before(made.UpdatedAt))
+		require.Empty(t, s.PromptHistory)
+		require.Equal(t, made.Pricing, s.Pricing)
+
+		s = d.update("a", `{"system_prompt":"Read well.","version":2}`)
+		require.Equal(t, 3, s.Version)
+		require.Equal(t, []PromptVersion{{Prompt: "Read.", Version: 2, ChangedAt: s.UpdatedAt}}, s.PromptHistory)
+
+		s = d.update("a", `{"description":null,"base_url":null,"temperature":null,"max_tokens":null,"pricing":null,"fallbacks":null,"aliases":null,"pinned":null}`)
+		bare := Specialist{
+			ID: "a", Name: "Reader", Provider: "openai", Model: "gpt-4o", SystemPrompt: "Read well.",
+			Version: 4, PromptHistory: s.PromptHistory, CreatedAt: made.CreatedAt, UpdatedAt: s.UpdatedAt,
+		}
+		require.Equal(t, bare, s.Specialist)
+
+		got, ok := d.registry.Get("a")
+		require.True(t, ok)
+		require.Equal(t, s.PromptHistory, got.PromptHistory)
+		require.Equal(t, 4, got.Version)
+		require.Empty(t, got.Aliases)
+	})
+}
+
+func TestWhatChangesNothingMakesNoVersion(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		d.create(`{"id":"a","temperature":0.3,"pricing":{"input_per_1m":2.50,"output_per_1m":10},"aliases":["x"]}`)
+		s, _ := d.registry.Get("a")
+		whole, err := json.Marshal(s)
+		require.NoError(t, err)
+		for _, text := range []string{
+			`{}`, string(whole), `{"name":" Reader "}`, `{"max_tokens":0}`, `{"max_tokens":null}`, `{"fallbacks":[]}`, `{"id":"a","version":1}`,
+			`{"pricing":{"input_per_1m":2.5,"output_per_1m":10.0}}`, `{"prompt_history":[],"created_at":"yesterday","read_only":true}`,
+		} {
+			require.Equal(t, 1, d.update("a", text).Version, text)
+		}
+		pinned, err := d.Pin(t.Context(), root, "a", false)
+		require.NoError(t, err)
+		require.Equal(t, 1, pinned.Version)
+		require.Len(t, d.audit(10), 1)
+		require.Equal(t, json.Number("2.50"), s.Pricing.InputPer1M)
+	})
+}
+
+func TestUpdateRefuses(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, sqliteURL(t))
+	d.create(`{"id":"a","max_tokens":5}`)
+	d.create(`{"id":"b","name":"B","aliases":["bee"]}`)
+	d.update("a", `{"description":"second"}`)
+	for name, tc := range map[string]struct {
+		id, text string
+		status   int
+		field    string
+	}{
+		"nobody":           {"nobody", `{}`, 404, ""},
+		"an alias":         {"bee", `{}`, 404, ""},
+		"configured":       {"house", `{"name":"x"}`, 409, ""},
+		"stale":            {"a", `{"version":1,"name":"x"}`, 409, ""},
+		"from the future":  {"a", `{"version":3}`, 409, ""},
+		"another id":       {"a", `{"id":"c"}`, 422, "id"},
+		"null name":        {"a", `{"name":null}`, 422, "name"},
+		"empty prompt":     {"a", `{"system_prompt":""}`, 422, "system_prompt"},
+		"no tokens":        {"a", `{"max_tokens":0}`, 422, "max_tokens"},
+		"negative tokens":  {"a", `{"max_tokens":-1}`, 422, "max_tokens"},
+		"taken name":       {"a", `{"name":"b"}`, 409, "name"},
+		"taken alias":      {"a", `{"aliases":["bee"]}`, 409, "aliases[0]"},
+		"private base URL": {"a", `{"base_url":"https://192.168.1.1/v1"}`, 422, "base_url"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := d.Update(t.Context(), root, tc.id, patch(t, tc.text))
+			require.Nil(t, s)
+			e := requireRefusal(t, err, tc.status, tc.field)
+			if tc.field == "" && tc.id == "a" {
+				require.Equal(t, map[string]any{"version": 2}, e.Details)
+			}
+		})
+	}
+	require.Len(t, d.audit(10), 3)
+	got, _ := d.registry.Get("a")
+	require.Equal(t, 2, got.Version)
+}
+
+func TestDuplicate(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		d.create(`{"id":"a","pinned":true,"aliases":["x"],"description":"d"}`)
+		d.update("a", `{"system_prompt":"Other."}`)
+		for _, want := range []struct{ of, id, name string }{
+			{"a", "reader-copy", "Reader (Copy)"},
+			{"a", "reader-copy-2", "Reader (Copy 2)"},
+			{"reader-copy", "reader-copy-copy", "Reader (Copy) (Copy)"},
+			{"house", "house-copy", "House (Copy)"},
+		} {
+			s, err := d.Duplicate(t.Context(), root, want.of)
+			require.NoError(t, err)
+			require.Equal(t, want.id, s.ID)
+			require.Equal(t, want.name, s.Name)
+			require.Equal(t, 1, s.Version)
+			require.False(t, s.Pinned || s.ReadOnly)
+			require.Empty(t, s.PromptHistory)
+			require.Empty(t, s.Aliases)
+			stored, ok := d.registry.Get(want.id)
+			require.True(t, ok)
+			require.False(t, stored.ReadOnly)
+		}
+		copied, _ := d.registry.Get("reader-copy")
+		require.Equal(t, "Other.", copied.SystemPrompt)
+		require.Equal(t, "d", copied.Description)
+		copied, _ = d.registry.Get("house-copy")
+		require.Equal(t, "http://10.0.0.9/v1", copied.BaseURL, "which the operator vouches for")
+		_, err := d.Update(t.Context(), root, "house-copy", patch(t, `{"base_url":"http://10.0.0.9/admin"}`))
+		requireRefusal(t, err, 422, "base_url")
+		require.Equal(t, 2, d.update("house-copy", `{"description":"mine","system_prompt":"","max_tokens":0}`).Version)
+
+		long := d.create(`{"id":"long","name":"` + strings.Repeat("ü", 100) + `"}`)
+		s, err := d.Duplicate(t.Context(), root, long.ID)
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("ü", 93)+" (Copy)", s.Name)
+
+		_, err = d.Duplicate(t.Context(), root, "nobody")
+		requireRefusal(t, err, 404, "")
+		_, err = d.Duplicate(t.Context(), root, "gpt-house")
+		requireRefusal(t, err, 404, "")
+	})
+}
+
+func TestPinAndDelete(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		d.create(`{"id":"a"}`)
+		s, err := d.Pin(t.Context(), root, "a", true)
+		require.NoError(t, err)
+		require.True(t, s.Pinned)
+		require.Equal(t, 2, s.Version)
+		require.Equal(t, "a", d.registry.List()[0].ID)
+
+		held, _ := d.registry.Get("a") // by a call that streams
+		copied := *held
+		require.NoError(t, d.Delete(t.Context(), root, "a"))
+		_, ok := d.registry.Get("a")
+		require.False(t, ok)
+		require.Equal(t, copied, *held)
+
+		requireRefusal(t, d.Delete(t.Context(), root, "a"), 404, "")
+		requireRefusal(t, d.Delete(t.Context(), root, "house"), 409, "")
+		_, err = d.Pin(t.Context(), root, "house", true)
+		requireRefusal(t, err, 409, "")
+		_, err = d.Pin(t.Context(), root, "a", true)
+		requireRefusal(t, err, 404, "")
+	})
+}
+
+func TestRevert(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		d.create(`{"id":"a","system_prompt":"one"}`)
+		d.update("a", `{"description":"x"}`)      // version 2, still "one"
+		d.update("a", `{"system_prompt":"two"}`)  // version 3
+		d.update("a", `{"system_prompt":"four"}`) // version 4
+		for _, step := range []struct {
+			to      int
+			prompt  string
+			version int
+		}{{1, "one", 5}, {2, "one", 5}, {5, "one", 5}, {3, "two", 6}, {4, "four", 7}, {7, "four", 7}} {
+			s, err := d.Revert(t.Context(), root, "a", step.to)
+			require.NoError(t, err)
+			require.Equal(t, step.prompt, s.SystemPrompt, step.to)
+			require.Equal(t, step.version, s.Version, step.to)
+		}
+		s, _ := d.registry.Get("a")
+		var history []string
+		for _, h := range s.PromptHistory {
+			history = append(history, fmt.Sprint(h.Version, h.Prompt))
+		}
+		require.Equal(t, []string{"2one", "3two", "4four", "5one", "6two"}, history)
+		for _, version := range []int{0, -1, 8} {
+			_, err := d.Revert(t.Context(), root, "a", version)
+			requireRefusal(t, err, 422, "version")
+		}
+		_, err := d.Revert(t.Context(), root, "nobody", 1)
+		requireRefusal(t, err, 404, "")
+	})
+}
+
+func TestHistoryKeepsTheLastFifty(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, sqliteURL(t))
+	d.create(`{"id":"a","system_prompt":"p1"}`)
+	for n := 2; n <= 60; n++ {
+		d.update("a", fmt.Sprintf(`{"system_prompt":"p%d"}`, n))
+	}
+	s, _ := d.registry.Get("a")
+	require.Len(t, s.PromptHistory, 50)
+	require.Equal(t, "p10", s.PromptHistory[0].Prompt)
+	require.Equal(t, "p59", s.PromptHistory[49].Prompt)
+	_, err := d.Revert(t.Context(), root, "a", 9)
+	requireRefusal(t, err, 422, "version") // it may have been another one's
+	s2, err := d.Revert(t.Context(), root, "a", 10)
+	require.NoError(t, err)
+	require.Equal(t, "p10", s2.SystemPrompt)
+}
+
+// One after the other, whoever comes first: no version twice, no prompt lost.
+func TestParallelUpdatesLoseNothing(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		d.create(`{"id":"a","system_prompt":"p0"}`)
+		const writers = 100
+		replicas := []*desk{d, deskOn(t, d.db)}
+		var (
+			wg       sync.WaitGroup
+			mu       sync.Mutex
+			versions = map[int]string{}
+			kept     = map[string]int{}
+		)
+		for n := range writers {
+			wg.Go(func() {
+				prompt := fmt.Sprintf("p%d", n+1)
+				s, err := replicas[n%2].Update(t.Context(), root, "a", patch(t, `{"system_prompt":"`+prompt+`"}`))
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Errorf("update: %v", err)
+					return
+				}
+				versions[s.Version] = prompt
+				last := s.PromptHistory[len(s.PromptHistory)-1]
+				kept[last.Prompt] = last.Version
+			})
+		}
+		wg.Wait()
+		require.Len(t, versions, writers)
+		versions[1] = "p0"
+		for v := 1; v <= writers; v++ {
+			require.Equal(t, v, kept[versions[v]], "the prompt of version %d was pushed by the next", v)
+		}
+		require.NoError(t, d.registry.Refresh(t.Context())) // the last may have been the other replica's
+		s, ok := d.registry.Get("a")
+		require.True(t, ok)
+		require.Equal(t, writers+1, s.Version)
+		require.Equal(t, versions[writers+1], s.SystemPrompt)
+		require.Len(t, s.PromptHistory, 50)
+		for i, h := range s.PromptHistory {
+			require.Equal(t, writers-49+i, h.Version)
+			require.Equal(t, versions[h.Version], h.Prompt)
+		}
+		require.Len(t, d.audit(200), writers+1)
+	})
+}
+
+func TestOneOfTwoWithAVersionIsStale(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		d.create(`{"id":"a"}`)
+		var wg sync.WaitGroup
+		failures := make(chan error, 8)
+		for n := range cap(failures) {
+			wg.Go(func() {
+				_, err := d.Update(t.Context(), root, "a", patch(t, fmt.Sprintf(`{"version":1,"description":"%d"}`, n)))
+				failures <- err
+			})
+		}
+		wg.Wait()
+		close(failures)
+		refused := 0
+		for err := range failures {
+			if err != nil {
+				requireRefusal(t, err, 409, "")
+				refused++
+			}
+		}
+		require.Equal(t, 7, refused)
+	})
+}
+
+func TestEveryWriteIsAudited(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, d *desk) {
+		const prompt = "A secret prompt of the house."
+		hash := hashOf(prompt)
+		require.Regexp(t, `^sha256:[0-9a-f]{64} \(29 characters\)$`, hash)
+		steps := []struct {
+			action        action
+			object        string
+			before, after string // a part of it; "": none at all
+			do            func(ctx context.Context) error
+		}{
+			{actionCreate, "a", "", hash, func(ctx context.Context) error {
+				_, err := d.Create(ctx, root, body(t, `{"id":"a","system_prompt":"`+prompt+`"}`))
+				return err
+			}},
+			{actionUpdate, "a", hash, hashOf("Other."), func(ctx context.Context) error {
+				_, err := d.Update(ctx, root, "a", patch(t, `{"system_prompt":"Other."}`))
+				return err
+			}},
+			{actionPin, "a", `"pinned":false`, `"pinned":true`, func(ctx context.Context) error {
+				_, err := d.Pin(ctx, root, "a", true)
+				return err
+			}},
+			{actionRevert, "a", `"version":3`, `"version":4`, func(ctx context.Context) error {
+				_, err := d.Revert(ctx, root, "a", 1)
+				return err
+			}},
+			{actionDuplicate, "reader-copy", "", `"name":"Reader (Copy)"`, func(ctx context.Context) error {
+				_, err := d.Duplicate(ctx, root, "a")
+				return err
+			}},
+			{actionDelete, "reader-copy", `"id":"reader-copy"`, "", func(ctx context.Context) error {
+				return d.Delete(ctx, root, "reader-copy")
+			}},
+			{actionImport, "a", `"model":"gpt-4o"`, `"model":"gpt-5"`, func(ctx context.Context) error {
+				_, err := d.Import(ctx, root, document(t, ModeOverwrite, `{"id":"a","name":"Reader","provider":"openai","model":"gpt-5","system_prompt":"`+prompt+`"}`))
+				return err
+			}},
+		}
+		for n, step := range steps {
+			require.NoError(t, step.do(t.Context()), step.action)
+			entries := d.audit(100)
+			require.Len(t, entries, n+1, step.action)
+			e := entries[0]
+			require.Equal(t, string(step.action), e.Action)
+			require.Equal(t, step.object, e.Object)
+			require.Equal(t, root, Actor{e.ActorHash, e.RequestID})
+			require.Equal(t, step.before == "", e.Before == "", step.action)
+			require.Equal(t, step.after == "", e.After == "", step.action)
+			require.Contains(t, e.Before, step.before)
+			require.Contains(t, e.After, step.after)
+			require.NotContains(t, e.Before+e.After, prompt)
+			require.NotContains(t, e.Before+e.After, "Other.")
+		}
+	})
+}
+
+// Where the audit log cannot be written, nothing can.
+func TestNoWriteWithoutItsAuditEntry(t *testing.T) {
+	t.Parallel()
+	url := sqliteURL(t)
+	d := newDesk(t, url)
+	d.create(`{"id":"a"}`)
+	dropAuditLog(t, url)
+	before, _ := d.registry.Get("a")
+	_, err := d.Create(t.Context(), root, body(t, `{"name":"B"}`))
+	requireRefusal(t, err, 503, "")
+	_, err = d.Update(t.Context(), root, "a", patch(t, `{"description":"x"}`))
+	requireRefusal(t, err, 503, "")
+	requireRefusal(t, d.Delete(t.Context(), root, "a"), 503, "")
+	require.NoError(t, d.registry.Refresh(t.Context()))
+	require.Len(t, d.registry.List(), 2)
+	after, _ := d.registry.Get("a")
+	require.Equal(t, *before, *after)
+}
+
+// dropAuditLog makes every write of an audit entry fail.
+func dropAuditLog(t *testing.T, url string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(url, "sqlite:///"))
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "DROP TABLE audit_log")
+	require.NoError(t, errors.Join(err, db.Close()))
+}
+
+// Three replicas on one database: what one writes, all know within a second.
+func TestReplicasFollowWithinASecond(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	replicas := []*desk{newDesk(t, url), newDesk(t, url), newDesk(t, url)}
+	for _, d := range replicas {
+		require.NoError(t, d.registry.Start(t.Context()))
+		t.Cleanup(d.registry.Stop)
+	}
+	everywhere := func(known func(*Registry) bool) {
+		t.Helper()
+		start := time.Now()
+		for _, d := range replicas {
+			for !known(d.registry) {
+				require.Less(t, time.Since(start), time.Second)
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+	}
+	for n := range 3 {
+		writer := replicas[n]
+		id := fmt.Sprintf("s%d", n)
+		writer.create(`{"id":"` + id + `","name":"` + id + `"}`)
+		_, ok := writer.registry.Get(id)
+		require.True(t, ok, "the replica that writes knows at once")
+		everywhere(func(r *Registry) bool { _, ok := r.Get(id); return ok })
+
+		streaming, _ := replicas[(n+1)%3].registry.Get(id)
+		writer.update(id, `{"system_prompt":"New."}`)
+		everywhere(func(r *Registry) bool { s, _ := r.Get(id); return s.SystemPrompt == "New." })
+		require.Equal(t, "Read.", streaming.SystemPrompt, "a call that runs keeps what it began with")
+
+		require.NoError(t, replicas[(n+2)%3].Delete(t.Context(), root, id))
+		everywhere(func(r *Registry) bool { _, ok := r.Get(id); return !ok })
+	}
+}
