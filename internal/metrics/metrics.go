@@ -78,6 +78,7 @@ const Other = "other"
 func Register(r prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		requests, tokens, cost, unpriced, duration, firstToken, gap, streams, limiter, limiterErrors, ledger,
+		logins, reused, revocations,
 	} {
 		if err := r.Register(c); err != nil {
 			if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
