@@ -18,6 +18,8 @@ type AuthOptions struct {
 	// theirs, while it says so: for a gateway that listens on loopback only.
 	// nil: never.
 	Trusted func() bool
+	// Login are the other ways to sign in.
+	Login LoginMethods
 	// Domains are the mail domains whose people may sign in.
 	Domains identity.Domains
 	// Sessions keeps people signed in, and has their API tokens; nil: nobody signs

@@ -121,7 +121,7 @@ func (e *Email) compose(ctx context.Context, address identity.Address) (*mail.Me
 	row := rowID(EmailName, id)
 	now := time.Now()
 	err := e.o.Store.InsertLoginCode(ctx, database.LoginCode{
-		ID: row, EmailHash: hash, CodeHash: e.codeHash(row, hash, code), CreatedAt: now, ExpiresAt: now.Add(lifetime),
+		ID: row, EmailHash: hash, CodeHash: e.codeHash(row, hash, code), CreatedAt: now, ExpiresAt: now.Add(Lifetime),
 	})
 	if err != nil {
 		return nil, err

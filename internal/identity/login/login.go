@@ -18,8 +18,9 @@ import (
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
-// lifetime is how long a code, or a visit to a provider, may take.
-const lifetime = 10 * time.Minute
+// Lifetime is how long a code is good for, and how long a visit to a provider may
+// take.
+const Lifetime = 10 * time.Minute
 
 // maxState bounds what a caller may send as a state, and what is in it.
 const maxState = 4 << 10

@@ -133,6 +133,9 @@ func (o *OIDCOptions) check() error {
 // Name is what the provider is called in paths and states.
 func (p *OIDC) Name() string { return p.o.Name }
 
+// Secure tells whether people come back by https.
+func (p *OIDC) Secure() bool { return strings.HasPrefix(p.o.RedirectURL, "https://") }
+
 // oidcState is what must be remembered of a visit to the provider. It travels with
 // the browser, encrypted.
 type oidcState struct {
@@ -151,7 +154,7 @@ func (p *OIDC) Begin(ctx context.Context, browser string) (authURL string, err e
 	}
 	s := oidcState{
 		Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(),
-		Expires: time.Now().Add(lifetime).Unix(), Browser: browserHash(browser),
+		Expires: time.Now().Add(Lifetime).Unix(), Browser: browserHash(browser),
 	}
 	plain, err := json.Marshal(s)
 	if err != nil {

@@ -1,0 +1,67 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/financecommander/tollgate/internal/identity/login"
+)
+
+// SignsIn tells whether a request is one by which somebody without a token signs
+// in: those have a small bucket of their own.
+func SignsIn(r *http.Request) bool {
+	path, ok := segments(r)
+	if !ok || len(path) < 2 || path[0] != "auth" {
+		return false
+	}
+	name := path[1]
+	isProvider := name == login.EmailName || !slices.Contains(login.Reserved, name)
+	switch r.Method {
+	case http.MethodPost:
+		return len(path) == 2 && name == "login" || len(path) == 3 && path[2] == "callback" && isProvider
+	case http.MethodGet, http.MethodHead:
+		return len(path) == 2 && (name == "providers" || isProvider)
+	}
+	return false
+}
+
+// Open tells whether a request takes no access token: it is for anybody, or has a
+// proof of its own in it.
+func Open(r *http.Request) bool {
+	if SignsIn(r) {
+		return true
+	}
+	path, ok := segments(r)
+	if !ok {
+		return false
+	}
+	switch whole := strings.Join(path, "/"); {
+	case whole == "auth/refresh", whole == "auth/logout":
+		return r.Method == http.MethodPost
+	case whole == "health", whole == "openapi.json", path[0] == "docs":
+		return true
+	case whole == "chat/ws": // its first message has the token
+		return r.Method == http.MethodGet
+	}
+	return false
+}
+
+// segments are the parts of a request's path, decoded one by one as http.ServeMux
+// does. It refuses the same paths as [Handler.ServeHTTP].
+func segments(r *http.Request) ([]string, bool) {
+	bare, ok := withoutTrailingSlash(r)
+	if !ok {
+		return nil, false
+	}
+	path := strings.Split(strings.TrimPrefix(bare.URL.EscapedPath(), "/"), "/")
+	for i, segment := range path {
+		decoded, err := url.PathUnescape(segment)
+		if err != nil || strings.Contains(decoded, "/") {
+			return nil, false
+		}
+		path[i] = decoded
+	}
+	return path, true
+}
