@@ -48,6 +48,16 @@ func (db *DB) ListBlockedUsers(ctx context.Context) ([]string, error) {
 	return users, nil
 }
 
+// UserBlocked tells whether an admin has blocked a user.
+func (db *DB) UserBlocked(ctx context.Context, user string) (bool, error) {
+	var blocked int64
+	err := db.gorm.WithContext(ctx).Model(&PortalUser{}).Where("user_hash = ? AND blocked_at IS NOT NULL", user).Count(&blocked).Error
+	if err != nil {
+		return false, fmt.Errorf("look whether a user is blocked: %w", err)
+	}
+	return blocked > 0, nil
+}
+
 // BlockUser marks a user as blocked, and revokes what they have: log-ins and API
 // tokens. A user who never signed in can be blocked as well: another issuer's
 // tokens may name them.
