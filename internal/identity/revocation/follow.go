@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -12,10 +11,11 @@ import (
 const (
 	// overlap is how far before the last change seen a look begins: a change is
 	// dated when it is made and seen when it is committed, and two writers may
-	// commit in another order than they began.
+	// commit in another order than they began. For so long after that change; then
+	// all who began before it have ended.
 	overlap = 10 * time.Second
 	// fullEvery is how often all is read again, for what the overlap missed: a
-	// database that moved to a machine whose clock is behind.
+	// writer that hung, a database that moved to a machine whose clock is behind.
 	fullEvery = time.Minute
 	// sweepBatch and maxSweeps bound what is deleted at a time.
 	sweepBatch = 1000
@@ -25,6 +25,7 @@ const (
 // follower is what the goroutine that follows the store remembers.
 type follower struct {
 	latest  time.Time // change seen, by the store's clock
+	seen    time.Time // when that was
 	full    time.Time // when all was last read
 	dropped time.Time // when memory was last rid of what has ended
 	failing bool
@@ -45,8 +46,7 @@ func (r *Registry) follow(ctx context.Context) {
 	}
 }
 
-// look writes what waits and reads what is new. Each is tried whatever became of
-// the other.
+// look reads what is new, and then writes what waits.
 func (r *Registry) look(ctx context.Context) {
 	now := time.Now()
 	if now.Sub(r.state.dropped) >= fullEvery {
@@ -57,7 +57,10 @@ func (r *Registry) look(ctx context.Context) {
 		return
 	}
 	full := now.Sub(r.state.full) >= fullEvery
-	err := errors.Join(r.writePending(ctx), r.read(ctx, full))
+	err := r.read(ctx, full)
+	if err == nil {
+		err = r.writePending(ctx)
+	}
 	if err == nil && full {
 		r.state.full = now
 		err = r.sweep(ctx, now.Add(-grace))
@@ -101,18 +104,21 @@ func (r *Registry) writePending(ctx context.Context) error {
 func (r *Registry) read(ctx context.Context, full bool) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	var after time.Time
-	if !full && !r.state.latest.IsZero() {
-		after = r.state.latest.Add(-overlap)
-	}
 	began := time.Now()
+	after := r.state.latest
+	switch {
+	case full:
+		after = time.Time{}
+	case !after.IsZero() && began.Sub(r.state.seen) < overlap:
+		after = after.Add(-overlap)
+	}
 	entries, latest, err := r.store.Read(ctx, after)
 	if err != nil {
 		return err
 	}
 	r.apply(entries)
 	if latest.After(r.state.latest) {
-		r.state.latest = latest
+		r.state.latest, r.state.seen = latest, time.Now()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
