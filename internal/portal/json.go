@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	jsonv2 "github.com/go-json-experiment/json"
 
+	"github.com/financecommander/tollgate/internal/dialect/wire"
 	"github.com/financecommander/tollgate/internal/llm"
 )
 
@@ -23,25 +25,33 @@ func writeJSON(w http.ResponseWriter, v any) error {
 	return nil
 }
 
-// readJSON decodes a request's body: one JSON object of at most maxBody bytes,
+// readJSON decodes a request's body, of at most maxBody bytes: see
+// [readLargeJSON].
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	return readLargeJSON(w, r, maxBody, v)
+}
+
+// readLargeJSON decodes a request's body: one JSON object of at most limit bytes,
 // valid UTF-8, no name twice, names in exact case, nothing behind it. Members
 // that v does not have are ignored, as frontends send more than one server
 // needs. Faults of single members are 422 and name the member, others are 400.
-func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func readLargeJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return &llm.Error{
 			Cause:   llm.CauseTooLarge,
-			Message: fmt.Sprintf("the request body is larger than %d KiB", maxBody>>10),
+			Message: fmt.Sprintf("the request body is larger than %d KiB", limit>>10),
 		}
 	}
 	if err != nil {
 		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body ended early", Err: err}
 	}
+	if string(bytes.TrimSpace(body)) == "null" {
+		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body must be one JSON object"}
+	}
 	err = jsonv2.Unmarshal(body, v)
 	if mismatch, ok := errors.AsType[*jsonv2.SemanticError](err); ok && mismatch.JSONPointer != "" {
-		field := mismatch.JSONPointer.LastToken()
-		return unprocessable(field, "has the wrong type")
+		return unprocessable(wire.MemberPath(string(mismatch.JSONPointer)), "has the wrong type")
 	}
 	if err != nil {
 		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body must be one JSON object", Err: err}
