@@ -66,6 +66,25 @@ type Issuer struct {
 	// Require lists claims (dotted paths) and the text each must have, or, where
 	// the claim is a list, contain.
 	Require map[string]string
+
+	// Rules give something to tokens for what their claims say.
+	Rules []Rule
+
+	// People gives roles to verified addresses.
+	People map[string]string
+
+	// Domains are those whose people may use tokens of a log-in and API tokens;
+	// none: all. It is for the gateway's own tokens, which see it change at once.
+	Domains Domains
+}
+
+// Rule gives something to tokens whose claim (a dotted path) is, or contains, a
+// value.
+type Rule struct {
+	Claim, Value string
+	Role         string   // a role, besides those the token has
+	UserRate     string   // the user's own limit; of several the first that fits counts
+	Specialists  []string // names the token is good for, besides those it lists
 }
 
 // ClaimMap names the claim that holds each fact. A dot goes into an object, as
