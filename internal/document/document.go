@@ -54,6 +54,9 @@ var (
 	ErrUnavailable = errors.New("cannot be read here at the moment")
 )
 
+// Reasons are those of the document's own.
+var Reasons = []error{ErrEncrypted, ErrNoText, ErrTooLarge, ErrTooManyPages, ErrTooMuchText, ErrTooHard, ErrUnreadable}
+
 // exits are the exit codes by which the worker says why there is no text. Zero
 // is none; 1 and 2 are those of a Go program that fails or panics.
 var exits = map[int]error{

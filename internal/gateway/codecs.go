@@ -78,7 +78,7 @@ var faces = map[dialect.Name]face{
 func faceOf(e endpoint) face {
 	switch e.format {
 	case dialect.PortalChat:
-		return portal{stream: e.stream}
+		return portal{stream: e.stream, direct: e.direct}
 	case dialect.GeminiEmbeddings:
 		return embeddings{embedder(e.format, e.model, e.batch), e.batch}
 	case dialect.Gemini:

@@ -29,14 +29,16 @@ type exchange struct {
 
 	principal *identity.Principal // nil: anonymous, where that is allowed
 	body      *buffer             // the caller's, as sent
+	room      *Share              // that a large body takes; nil: none
 	call      dialect.Call        // what the codec found in it
 	route     route
 
 	// What translation needs, made when it is.
-	request    *llm.Request   // the body, decoded whole
-	seal       dialect.Sealer // of providers' state, for this caller
-	rewritten  bool           // the body must not pass through as it is
-	previousID string         // of the kept answer that was put in front of the body
+	request    *llm.Request                // the body, decoded whole
+	texts      map[*llm.Media]documentText // of documents that a target was not to be sent
+	seal       dialect.Sealer              // of providers' state, for this caller
+	rewritten  bool                        // the body must not pass through as it is
+	previousID string                      // of the kept answer that was put in front of the body
 
 	told told // who is told of the answer
 
@@ -48,7 +50,7 @@ type exchange struct {
 // serve takes one call from its arrival to its settled end, whatever happens.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, f face) {
 	ex := &exchange{g: g, w: w, r: r, face: f, requestID: newRequestID(), start: time.Now()}
-	defer func() { ex.body.free() }()
+	defer func() { ex.body.free(); ex.room.Release() }()
 	defer ex.tellEnd()
 	defer ex.recover() // may still read the body
 	ex.nameCall()
@@ -104,7 +106,7 @@ func (ex *exchange) identify() *llm.Error {
 
 // read takes in the body and lets the face's codec peek at it.
 func (ex *exchange) read() *llm.Error {
-	body, err := readBody(ex.w, ex.r, ex.g.MaxBody)
+	body, err := ex.readBody()
 	if err != nil {
 		return err
 	}
@@ -112,8 +114,32 @@ func (ex *exchange) read() *llm.Error {
 	if ex.call, err = ex.face.read(body.bytes()); err != nil {
 		return err
 	}
+	if ex.face.name() == dialect.PortalChat { // it is decoded whole, and may be large
+		ex.body.free()
+		ex.body = nil
+		return nil
+	}
 	ex.rewritten = dialect.Sealed(body.bytes(), ex.face.name())
 	return ex.expand()
+}
+
+// readBody reads the body whole. Those of the portal, which may be larger than
+// all others, take their room.
+func (ex *exchange) readBody() (*buffer, *llm.Error) {
+	if ex.face.name() != dialect.PortalChat {
+		return readBody(ex.w, ex.r, ex.g.MaxBody)
+	}
+	ex.room = ex.g.Room.Share(ex.owner())
+	read := ex.r.WithContext(ex.r.Context())
+	read.Body = io.NopCloser(ex.room.Reader(ex.r.Body))
+	body, err := readBody(ex.w, read, ex.g.MaxChatBody)
+	if err != nil && ex.room.Full() {
+		return nil, &llm.Error{
+			Cause: llm.CauseUnavailable, RetryAfter: 5 * time.Second, Err: errNoRoom,
+			Message: "the gateway is busy with large attachments; try again shortly, or attach less",
+		}
+	}
+	return body, err
 }
 
 // tryTargets asks one target after the other until one answers. A target whose

@@ -87,6 +87,12 @@ type Options struct {
 	AllowAnonymous bool
 	// MaxBody is the largest request body, in bytes. Default 32 MiB.
 	MaxBody int64
+	// MaxChatBody is the same for the portal's chat, whose bodies have attachments.
+	// Default: MaxBody where that is given, else 72 MiB.
+	MaxChatBody int64
+	// Room bounds what large bodies of the portal's chat take of the memory in all.
+	// Default: a room of the gateway's own.
+	Room *Room
 	// OnDisconnect: default Cancel.
 	OnDisconnect OnDisconnect
 	// DrainTimeout bounds Drain. Default 30 s.
@@ -128,6 +134,10 @@ type Gateway struct {
 
 // New makes a Gateway.
 func New(o Options) *Gateway {
+	o.MaxChatBody = cmp.Or(o.MaxChatBody, o.MaxBody, DefaultMaxChatBody)
+	if o.Room == nil {
+		o.Room = NewRoom(0)
+	}
 	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
 	o.OnDisconnect = cmp.Or(o.OnDisconnect, Cancel)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, DefaultDrainTimeout)

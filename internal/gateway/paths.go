@@ -29,6 +29,7 @@ type endpoint struct {
 	// What Gemini's paths, and the portal's, say of a call.
 	model  string
 	stream bool
+	direct bool // a model itself is asked for, not a specialist
 	batch  bool // embeddings for many
 	array  bool // the stream is wanted as a JSON array
 	id     string
@@ -76,6 +77,8 @@ func portalPath(path string) (endpoint, bool) {
 		return endpoint{operation: opCall, format: dialect.PortalChat, method: http.MethodPost}, true
 	case "/chat/stream":
 		return endpoint{operation: opCall, format: dialect.PortalChat, method: http.MethodPost, stream: true}, true
+	case "/chat/direct/stream":
+		return endpoint{operation: opCall, format: dialect.PortalChat, method: http.MethodPost, stream: true, direct: true}, true
 	}
 	return endpoint{}, false
 }
@@ -231,4 +234,5 @@ var Routes = []string{
 	"GET /v1beta/models/{id}",
 	"POST /chat/send",
 	"POST /chat/stream",
+	"POST /chat/direct/stream",
 }

@@ -74,6 +74,8 @@ func TestLocate(t *testing.T) {
 		"POST /v1beta/models/g:batchEmbedContents":             {operation: opCall, format: dialect.GeminiEmbeddings, method: http.MethodPost, model: "g", batch: true},
 		"POST /chat/send":                                      {operation: opCall, format: dialect.PortalChat, method: http.MethodPost},
 		"POST /chat/stream/":                                   {operation: opCall, format: dialect.PortalChat, method: http.MethodPost, stream: true},
+		"POST /chat/direct/stream":                             {operation: opCall, format: dialect.PortalChat, method: http.MethodPost, stream: true, direct: true},
+		"POST /chat/direct":                                    {},
 		"GET /v1/nothing":                                      {operation: opUnknown, format: dialect.OpenAIChat},
 		"POST /anthropic/v1/nothing":                           {operation: opUnknown, format: dialect.AnthropicMessages},
 		"POST /anthropic/v2/messages":                          {operation: opUnknown, format: dialect.AnthropicMessages},
@@ -108,5 +110,5 @@ func TestRoutes(t *testing.T) {
 			spending++
 		}
 	}
-	require.Equal(t, 11, spending)
+	require.Equal(t, 12, spending)
 }

@@ -12,12 +12,19 @@ import (
 
 // portal is the face of the portal's frontend. Its format only faces clients, so
 // every call of it is translated.
-type portal struct{ stream bool }
+type portal struct {
+	stream bool
+	direct bool // the question is a model's itself, not a specialist's
+}
 
 func (portal) name() dialect.Name { return dialect.PortalChat }
 
 func (p portal) read(body []byte) (dialect.Call, *llm.Error) {
-	request, err := portalchat.Decode(body)
+	decode := portalchat.Decode
+	if p.direct {
+		decode = portalchat.DecodeDirect
+	}
+	request, err := decode(body)
 	if err != nil {
 		return nil, asError(err)
 	}
@@ -37,7 +44,7 @@ func (p portal) decode(ex *exchange) (*llm.Request, error) {
 }
 
 func (p portal) translate(ex *exchange, a *attempt, format dialect.Name) ([]byte, error) {
-	content, said, err := ex.translate(a, format, nil)
+	content, said, err := ex.translate(a, format, portalchat.Names{})
 	if err != nil {
 		return nil, err
 	}

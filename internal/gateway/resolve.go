@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/dialect/portalchat"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/metrics"
@@ -36,6 +37,9 @@ type target struct {
 // an alias of the configuration, `provider/model`, or a model that exactly one
 // configured provider is known to have.
 func (ex *exchange) resolve() *llm.Error {
+	if p, ok := ex.face.(portal); ok && p.direct {
+		return ex.resolveDirect(ex.call.(portalchat.Call))
+	}
 	name := ex.call.Model()
 	if to, ok := ex.g.Aliases[name]; ok {
 		name = to

@@ -118,6 +118,9 @@ func (ex *exchange) describe(r *usage.Record) {
 	if s := ex.route.specialist; s != nil {
 		r.SpecialistID, r.SpecialistName = s.ID, s.Name
 	}
+	if l := ex.label(); l.ID != "" {
+		r.SpecialistID, r.SpecialistName = l.ID, l.Name
+	}
 }
 
 // append hands a record to the ledger. If even that fails, the record goes to

@@ -43,6 +43,9 @@ func (ex *exchange) translate(a *attempt, format dialect.Name, source dialect.Na
 	options.Unsaid = &dialect.Unsaid{Drop: ex.drops(), Source: source, Target: format}
 	options.Inline = ex.inline()
 	request := ex.tailored(t, format)
+	if err := ex.legible(request, a, format); err != nil {
+		return nil, nil, err
+	}
 	if request.PreviousID != "" && format != dialect.OpenAIResponses {
 		return nil, nil, &llm.Error{
 			Cause: llm.CauseInvalidRequest, Param: string(dialect.FieldPreviousID), Code: "previous_response_not_found",
@@ -327,6 +330,11 @@ func spoken(p *upstream.Provider, model string, stream bool) []dialect.Name {
 // be asked for its thoughts in one format only (OpenAI's Responses), a call that
 // wants to see them, or brings some back, goes there.
 func (ex *exchange) order(t *target) []dialect.Name {
+	if ex.request != nil && !t.provider.TakesDocuments(t.formats[0]) && slices.ContainsFunc(ex.request.Messages, hasDocuments) {
+		if at := slices.IndexFunc(t.formats, t.provider.TakesDocuments); at > 0 {
+			return slices.Concat(t.formats[at:at+1], t.formats[:at], t.formats[at+1:])
+		}
+	}
 	at := slices.Index(t.formats, dialect.OpenAIResponses)
 	if at <= 0 || ex.request == nil || !wantsThoughts(ex.request, t.model) {
 		return t.formats

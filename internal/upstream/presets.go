@@ -25,6 +25,8 @@ type Preset struct {
 	NoStreamOptions bool
 	// CacheMarks: takes Anthropic's cache_control in the parts of a chat.
 	CacheMarks bool
+	// Documents are the formats in which it takes PDF files.
+	Documents []dialect.Name
 	// Prices is the provider's name in the price table, where it is another.
 	Prices string
 	// Version is the value of anthropic-version to send where a client sent none.
@@ -55,6 +57,7 @@ var Presets = map[string]Preset{
 		BaseURL: "https://api.openai.com/v1", BaseSuffix: "/v1", MaxTokensField: "max_completion_tokens",
 		Formats:   []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
 		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses, dialect.OpenAICount),
+		Documents: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
 	},
 	// https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
 	"azure": {
@@ -62,18 +65,20 @@ var Presets = map[string]Preset{
 		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses},
 		Endpoints: below("/openai/v1",
 			dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses),
-		prepare: prepareAzure,
+		Documents: []dialect.Name{dialect.OpenAIResponses},
+		prepare:   prepareAzure,
 	},
 	// https://docs.claude.com/en/api/messages
 	"anthropic": {
 		BaseURL: "https://api.anthropic.com", BaseTrim: []string{"/v1"}, Auth: AuthAPIKey, Version: anthropicVersion,
 		Formats:   []dialect.Name{dialect.AnthropicMessages},
 		Endpoints: below("/v1", dialect.AnthropicMessages, dialect.AnthropicCount),
+		Documents: []dialect.Name{dialect.AnthropicMessages},
 	},
 	// https://ai.google.dev/api/generate-content
 	"gemini": {
 		BaseURL: "https://generativelanguage.googleapis.com", BaseTrim: []string{"/openai", "/v1beta"}, Auth: AuthGoogKey,
-		Formats: []dialect.Name{dialect.Gemini}, Prices: "google",
+		Formats: []dialect.Name{dialect.Gemini}, Prices: "google", Documents: []dialect.Name{dialect.Gemini},
 		Endpoints: map[dialect.Name]string{
 			dialect.Gemini:           "/v1beta/{model}:generateContent",
 			dialect.GeminiEmbeddings: "/v1beta/{model}:embedContent",
@@ -88,6 +93,7 @@ var Presets = map[string]Preset{
 	"vertex": {
 		KeyOptional: true, // it has credentials
 		Formats:     []dialect.Name{dialect.Gemini, dialect.AnthropicMessages},
+		Documents:   []dialect.Name{dialect.Gemini, dialect.AnthropicMessages},
 		Endpoints: map[dialect.Name]string{
 			dialect.Gemini:            vertexModels + "google/models/{model}:generateContent",
 			dialect.GeminiCount:       vertexModels + "google/models/{model}:countTokens",
@@ -171,6 +177,7 @@ var Presets = map[string]Preset{
 		Formats: []dialect.Name{dialect.OpenAIChat, dialect.OpenAIResponses, dialect.AnthropicMessages},
 		Endpoints: usual(dialect.OpenAIChat, dialect.OpenAICompletions, dialect.OpenAIEmbeddings, dialect.OpenAIResponses,
 			dialect.AnthropicMessages),
+		Documents: []dialect.Name{dialect.OpenAIChat, dialect.AnthropicMessages},
 	},
 	// https://docs.ollama.com/api/openai-compatibility
 	// https://docs.ollama.com/api/anthropic-compatibility

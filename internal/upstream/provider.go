@@ -254,5 +254,10 @@ func (p *Provider) Models() []string {
 	return names
 }
 
+// TakesDocuments says whether PDF files may be sent to the provider in a format.
+func (p *Provider) TakesDocuments(format dialect.Name) bool {
+	return slices.Contains(p.preset.Documents, format)
+}
+
 // Demo says that the provider is the built-in one.
 func (p *Provider) Demo() bool { return p.Name == DemoName }
