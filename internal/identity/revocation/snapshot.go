@@ -3,6 +3,7 @@ package revocation
 import (
 	"iter"
 	"maps"
+	"math"
 	"time"
 )
 
@@ -11,8 +12,9 @@ import (
 // does not copy all.
 type snapshot struct{ settled, recent map[key]mark }
 
-// minFold is how many recent entries there are at least before they are settled.
-const minFold = 256
+// foldAt is how many recent entries there are before they are settled: so many
+// that copying them each time costs as much as copying all at the end.
+func foldAt(settled int) int { return max(256, int(math.Sqrt(2*float64(settled)))) }
 
 func (s *snapshot) find(k key) (mark, bool) {
 	if m, ok := s.recent[k]; ok {
@@ -56,7 +58,7 @@ func (s *snapshot) with(entries []Entry, cutoff time.Time) *snapshot {
 	switch {
 	case recent == nil:
 		return s
-	case len(recent) < max(minFold, len(s.settled)/8):
+	case len(recent) < foldAt(len(s.settled)):
 		return &snapshot{s.settled, recent}
 	}
 	settled := make(map[key]mark, len(s.settled)+len(recent))

@@ -97,7 +97,7 @@ func TestSnapshotAgreesWithAMap(t *testing.T) {
 		want[e.key()] = e.mark().merge(want[e.key()])
 		s = s.with([]Entry{e}, noon)
 		require.Same(t, s, s.with([]Entry{e}, noon), "nothing new")
-		require.LessOrEqual(t, len(s.recent), max(minFold, len(s.settled)/8))
+		require.LessOrEqual(t, len(s.recent), foldAt(len(s.settled)))
 	}
 	got := make(map[key]mark)
 	for k, m := range s.all() {
@@ -133,6 +133,7 @@ func TestRevokedAllocatesNothing(t *testing.T) {
 func BenchmarkRevoked(b *testing.B) {
 	r, p := crowded(b)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(loop *testing.PB) {
 		for loop.Next() {
 			if r.Revoked(p) {
