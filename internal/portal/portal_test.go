@@ -151,15 +151,14 @@ func TestWrongMethodIs405(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, nil)
 	for _, route := range routes {
-		allow := "POST"
-		if route.method == "GET" {
-			allow = "GET, HEAD"
-		}
-		for _, method := range []string{"PATCH", "DELETE", "OPTIONS", "TRACE"} {
+		for _, method := range []string{"PATCH", "OPTIONS", "TRACE"} { // which no route takes
 			for _, path := range []string{route.path, route.path + "/"} {
 				w := call(h, admin, method, path, "")
 				requireProblem(t, w, 405)
-				require.Equal(t, allow, w.Header().Get("Allow"))
+				allow := strings.Split(w.Header().Get("Allow"), ", ")
+				require.Contains(t, allow, route.method)
+				require.NotContains(t, allow, method)
+				require.Equal(t, slices.Contains(allow, "GET"), slices.Contains(allow, "HEAD"))
 			}
 		}
 	}
