@@ -70,6 +70,7 @@ func (a *Authenticator) Authenticate(_ http.ResponseWriter, r *http.Request) (ca
 		return caddyauth.User{}, false, nil
 	}
 	caddyhttp.SetVar(r.Context(), principalVar, principal)
+	a.app.engine.sessions.Used(principal)
 	return caddyauth.User{
 		ID:       principal.UserHash,
 		Metadata: map[string]string{"issuer": principal.Issuer, "token_id": principal.TokenID},
@@ -88,6 +89,11 @@ func (a *Authenticator) verify(r *http.Request) (*identity.Principal, error) {
 			Message: "no token was sent: sign in, or send one as `Authorization: Bearer TOKEN`, `x-api-key` or `x-goog-api-key`",
 		}
 	}
+	// Before the start it is not known what was revoked.
+	if err := a.app.engine.enter(r); err != nil {
+		return nil, err
+	}
+	defer a.app.engine.leave()
 	return a.app.engine.verifier.Verify(r.Context(), token)
 }
 
@@ -95,15 +101,6 @@ func (a *Authenticator) verify(r *http.Request) (*identity.Principal, error) {
 func callerVar(r *http.Request) (*identity.Principal, bool) {
 	p := principalOf(r)
 	return p, p != nil
-}
-
-// withPrincipal gives the request as the portal expects it: with the verified
-// caller in its context.
-func withPrincipal(r *http.Request) *http.Request {
-	if p := principalOf(r); p != nil {
-		return r.WithContext(identity.NewContext(r.Context(), p))
-	}
-	return r
 }
 
 // principalOf gives the verified caller; nil: there is none.

@@ -16,14 +16,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
 	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/portal"
 )
 
-// apiPaths are what the gateway answers; callers need a token there.
-var apiPaths = append(slices.Clone(gateway.Paths),
-	"/chat/*", "/auth/*", "/specialists", "/specialists/*", "/usage", "/usage/*")
-
-// openPaths need none.
-var openPaths = []string{"/health", "/health/"}
+// apiPaths are what the gateway answers; callers need a token there, but for what
+// the matcher llm_open says.
+var apiPaths = append(slices.Clone(gateway.Paths), portal.Paths...)
 
 // gatewayOptions are what `llm_gateway` can be told.
 type gatewayOptions struct {
@@ -127,25 +125,30 @@ func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 	if len(o.origins) > 0 {
 		routes = append(routes, route(nil, handler(CORS{Origins: o.origins}, "llm_cors")))
 	}
-	portal := handler(Portal{Last: true}, "llm_portal")
+	api := handler(Portal{Last: true}, "llm_portal")
 	proxy := handler(Proxy{Anonymous: o.anonymous}, "llm_proxy")
 	spend := handler(RateLimit{Zones: o.zones}, "llm_rate_limit")
 	read := handler(RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit")
 	login := handler(RateLimit{Zones: []Zone{{Name: "login", Limit: o.login}}}, "llm_rate_limit")
+	perCall := handler(RateLimit{Zones: o.zones, PerCall: true}, "llm_rate_limit")
 	spending := caddy.ModuleMap{"llm_spending": h.JSON(MatchSpending{})}
+	signingIn := caddy.ModuleMap{"llm_signing_in": h.JSON(MatchSigningIn{})}
+	open := caddy.ModuleMap{"llm_open": h.JSON(MatchOpen{})}
 
 	// A subroute is compiled for every request, so there is one, and flat. Its
 	// routes end with a handler that never passes on.
 	routes = append(routes,
 		route(spending, o.authenticated(h, spend, proxy)...),
-		route(paths(h, "/auth/login", "/auth/login/"), login, portal),
-		route(paths(h, openPaths...), portal),
-		route(paths(h, apiPaths...), o.authenticated(h, read, proxy, portal)...),
+		route(signingIn, login, api),
+		route(paths(h, "/health", "/health/"), api), // without a limit
+		route(paths(h, "/chat/ws", "/chat/ws/"), read, perCall, api),
+		route(open, read, api),
+		route(paths(h, apiPaths...), o.authenticated(h, read, proxy, api)...),
 	)
 	if o.portalDir != "" {
 		routes = append(routes, o.frontend(h)...)
 	}
-	return append(routes, route(nil, portal))
+	return append(routes, route(nil, api))
 }
 
 // authenticated puts the check of the token before handlers.

@@ -19,8 +19,12 @@ import (
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/identity/login"
+	"github.com/financecommander/tollgate/internal/identity/session"
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/mail"
 	"github.com/financecommander/tollgate/internal/metrics"
+	"github.com/financecommander/tollgate/internal/portal"
 	"github.com/financecommander/tollgate/internal/ratelimit"
 	"github.com/financecommander/tollgate/internal/redisdb"
 	"github.com/financecommander/tollgate/internal/responsestate"
@@ -44,13 +48,22 @@ type engine struct {
 	ledger      *sharedLedger
 	hasher      identity.Hasher
 	domains     identity.Domains // whose people may sign in
+	revocations *sharedRevocations
+	sessions    *session.Manager
+	logins      portal.LoginMethods
+	trusted     func() bool  // whether an address alone signs in; nil: never
+	mails       *mail.Sender // nil: no log-ins by mail
+	janitor     *login.Janitor
 	verifier    *identity.Verifier
 	signer      *identity.Signer
 	providers   []*upstream.Provider
 	specialists *specialist.Registry
+	editor      *specialist.Editor   // changes those in the database
 	seals       *seal.Box            // of providers' state that callers carry
 	responses   *responsestate.Store // answers that callers want kept
 	prices      *pricing.Table
+
+	conversations *sharedConversations
 
 	releases []func() error
 	started  chan struct{}  // closed when start has succeeded
@@ -68,7 +81,8 @@ func (a *App) newEngine(ctx caddy.Context) (*engine, error) {
 	}
 	e.lease = newLease(e.close)
 	for _, step := range []func(caddy.Context) error{
-		e.openDatabase, e.openLimiter, e.openLedger, e.openIdentity, e.openState, e.openProviders, e.openSpecialists,
+		e.openDatabase, e.openLimiter, e.openLedger, e.openRevocations,
+		e.openConversations, e.openIdentity, e.openLogins, e.openState, e.openProviders, e.openSpecialists,
 	} {
 		if err := step(ctx); err != nil {
 			e.lease.leave()
@@ -168,27 +182,6 @@ func (o observed) Take(ctx context.Context, asks ...ratelimit.Ask) (ratelimit.De
 	return d, err
 }
 
-func (e *engine) openIdentity(caddy.Context) error {
-	pepper, err := resolveSecret("pepper", e.app.Pepper)
-	if err != nil {
-		return err
-	}
-	e.hasher = identity.Hasher{Pepper: newSecret(pepper)}
-	if e.domains, err = identity.ParseDomains(e.app.AllowedDomains); err != nil {
-		return err
-	}
-	issuers, signer, err := e.app.issuers()
-	if err != nil {
-		return err
-	}
-	e.signer = signer
-	e.verifier, err = identity.New(issuers, identity.Options{Hasher: e.hasher, Logger: e.logger})
-	if err != nil {
-		return fmt.Errorf("jwt: %w", err)
-	}
-	return nil
-}
-
 // openState makes what keeps state of providers and of conversations. Its keys
 // are derived from the gateway's own secret, so all replicas have the same.
 func (e *engine) openState(caddy.Context) error {
@@ -225,10 +218,21 @@ func (e *engine) openProviders(ctx caddy.Context) (err error) {
 }
 
 func (e *engine) openSpecialists(caddy.Context) (err error) {
+	store := specialist.NewDatabaseStore(e.db)
 	e.specialists, err = specialist.NewRegistry(specialist.Options{
-		Configured: e.app.Specialists, Store: specialist.NewDatabaseStore(e.db), Logger: e.logger,
+		Configured: e.app.Specialists, Store: store, Logger: e.logger,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	places := make(map[string]string, len(e.providers))
+	for _, p := range e.providers {
+		places[p.Name] = p.Origin()
+	}
+	e.editor = specialist.NewEditor(specialist.EditorOptions{
+		Store: store, Registry: e.specialists, Providers: places, Logger: e.logger,
+	})
+	return nil
 }
 
 // newGateway makes the gateway of one llm_proxy handler.
@@ -238,6 +242,7 @@ func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
 		fetch = gateway.FetchWith(client)
 	}
 	return gateway.New(gateway.Options{
+		Answers:   e.answers(),
 		Seal:      func(owner string) dialect.Sealer { return e.seals.ForOwner(owner) },
 		Responses: e.responses, Fetch: fetch, DropUnsupported: e.app.Unsupported == "drop",
 		Logger: e.logger, Providers: e.providers, Specialists: e.specialists, Aliases: e.app.Aliases,
@@ -301,6 +306,7 @@ func (e *engine) close() {
 	if e.verifier != nil {
 		e.verifier.Close()
 	}
+	e.stopIdentity()
 	if e.specialists != nil {
 		e.specialists.Stop()
 	}

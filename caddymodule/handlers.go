@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/portal"
 )
@@ -93,8 +94,26 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return refuse(r, err)
 	}
 	defer p.app.engine.leave()
-	p.portal.ServeHTTP(w, withPrincipal(r))
+	p.portal.ServeHTTP(w, p.withPrincipal(r))
 	return nil
+}
+
+// withPrincipal gives the request as the portal expects it: with the verified
+// caller in its context. Where none is needed, a good token still says who it
+// is that signs out.
+func (p *Portal) withPrincipal(r *http.Request) *http.Request {
+	who := principalOf(r)
+	if who == nil && portal.Open(r) {
+		token, err := identity.TokenFromRequest(r)
+		identity.Strip(r)
+		if err == nil && token != "" {
+			who, _ = p.app.engine.verifier.Verify(r.Context(), token)
+		}
+	}
+	if who == nil {
+		return r
+	}
+	return r.WithContext(identity.NewContext(r.Context(), who))
 }
 
 // CORS lets browser pages of other origins call the gateway. It answers

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/ratelimit"
 	"github.com/financecommander/tollgate/internal/secret"
 )
 
@@ -87,7 +88,13 @@ func (a *App) issuers() ([]identity.Issuer, *identity.Signer, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("jwt secret: %w", err)
 	}
-	issuers := []identity.Issuer{{Name: ownIssuer, Issuer: ownIssuer, Own: true, Secret: key}}
+	domains, err := identity.ParseDomains(a.AllowedDomains)
+	if err != nil {
+		return nil, nil, err
+	}
+	issuers := []identity.Issuer{{
+		Name: ownIssuer, Issuer: ownIssuer, Own: true, Secret: key, People: a.Login.people(), Domains: domains,
+	}}
 	if !a.JWT.claimsBare() {
 		// Tokens that an older backend made with the same secret have no `iss`.
 		issuers = append(issuers, identity.Issuer{Name: "secret", Secret: key})
@@ -147,6 +154,14 @@ func (i *Issuer) resolve() (identity.Issuer, error) {
 		case "subject", "email", "name", "roles", "specialists":
 		default:
 			return issuer, fmt.Errorf("issuer %q: there is no claim %q to map; there are subject, email, name, roles, specialists", i.Name, name)
+		}
+	}
+	for _, rule := range i.Rules {
+		issuer.Rules = append(issuer.Rules, identity.Rule{
+			Claim: rule.Claim, Value: rule.Value, Role: rule.Role, UserRate: rule.RateLimit, Specialists: rule.Specialists,
+		})
+		if _, err := ratelimit.ParseLimit(rule.RateLimit); rule.RateLimit != "" && err != nil {
+			return issuer, fmt.Errorf("issuer %q: %w", i.Name, err)
 		}
 	}
 	key, err := resolveSecret("issuer "+i.Name+" secret", i.Secret)

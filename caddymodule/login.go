@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"strings"
 
@@ -180,7 +179,5 @@ func (a *App) warnTrusted() {
 	}
 }
 
-// logLogins says which ways to sign in there are.
-func (a *App) logLogins(names []string) {
-	a.logger.Info("ways to sign in", slog.Any("ways", names))
-}
+// portalURL is where people come back to with a code.
+func (l *Login) portalURL() string { return l.PublicURL + "/portal/" }

@@ -64,7 +64,7 @@ func TestAppIsProvisionedOffline(t *testing.T) {
 		"jwt": {"issuers": [{"name": "a", "issuer": "a", "any_audience": true, "jwks": "https://192.0.2.1/"}]}
 	}`)
 	require.NoError(t, err)
-	require.Len(t, held(), 5, "database, two limiters, redis and ledger")
+	require.Len(t, held(), 7, "database, two limiters, redis, ledger, revocations and conversations")
 	dir, err := os.Getwd()
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(dir, "data"), app.DataDir)

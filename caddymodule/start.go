@@ -35,6 +35,8 @@ func (e *engine) start(ctx caddy.Context, migrate bool) error {
 	case err != nil:
 		return err
 	}
+	e.startIdentity(background)
+	e.conversations.start(background)
 	if err := e.specialists.Start(background); err != nil {
 		return err
 	}

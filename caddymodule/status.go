@@ -29,10 +29,11 @@ func (e *engine) checks() map[string]func(context.Context) error {
 func (a *App) newPortal() *portal.Handler {
 	e := a.engine
 	return portal.New(portal.Options{
-		Version: Version, Checks: e.checks(), Specialists: e.specialists, Usage: e.db, Logger: a.logger,
+		Version: Version, Checks: e.checks(), Logger: a.logger,
+		Specialists: e.specialists, Editor: e.editor, Usage: e.db, Conversations: e.conversations.Service,
 		Auth: portal.AuthOptions{
-			Trusted: a.loopbackOnly, Domains: e.domains,
-			Hasher: e.hasher, Audit: e.db,
+			Trusted: e.trusted, Domains: e.domains, Sessions: e.sessions, Login: e.logins,
+			Hasher: e.hasher, Limit: e.attempts, Audit: e.db,
 		},
 	})
 }

@@ -9,6 +9,13 @@ import (
 	"github.com/financecommander/tollgate/internal/identity/login"
 )
 
+// Paths are those that the API answers, as Caddy's path matcher takes them: what
+// [Open] does not tell of needs an access token.
+var Paths = []string{
+	"/auth/*", "/audit", "/audit/*", "/specialists", "/specialists/*", "/conversations", "/conversations/*",
+	"/chat/*", "/usage", "/usage/*", "/pipelines", "/pipelines/*", "/api/v2/*",
+}
+
 // SignsIn tells whether a request is one by which somebody without a token signs
 // in: those have a small bucket of their own.
 func SignsIn(r *http.Request) bool {
