@@ -104,7 +104,7 @@ func (d *discovery) ask(ctx context.Context) {
 func (d *discovery) fetch(ctx context.Context) (*found, error) {
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, d.client), d.issuer)
 	if err != nil {
-		return nil, fmt.Errorf("discover the provider: %w", err)
+		return nil, discoveryError(err)
 	}
 	var says struct {
 		Authorization string   `json:"authorization_endpoint"`
@@ -127,6 +127,18 @@ func (d *discovery) fetch(ctx context.Context) (*found, error) {
 		style = oauth2.AuthStyleInParams
 	}
 	return &found{provider, style}, nil
+}
+
+// discoveryError leaves out what a server sent that may be none of a provider: the
+// library repeats it whole.
+func discoveryError(err error) error {
+	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
+		return fmt.Errorf("the provider's discovery document is of the issuer %.200q; configure exactly that, if it is right", mismatch.Discovered)
+	}
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return fmt.Errorf("fetch the provider's discovery document: %w", failed)
+	}
+	return errors.New("the provider's discovery document is missing or not in its form")
 }
 
 // newClient makes a client for what an operator configured, and for what that
