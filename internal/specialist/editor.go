@@ -18,13 +18,17 @@ import (
 // it.
 const writeTimeout = 10 * time.Second
 
+// demoProvider is the built-in provider of a gateway that has no other.
+const demoProvider = "demo"
+
 // EditorOptions say what an [Editor] works on.
 type EditorOptions struct {
 	Store *DatabaseStore
 	// Registry is brought up to date before a change returns.
 	Registry *Registry
 	// Providers are the configured providers: name → scheme, host and port. A
-	// specialist of another one is kept, with a warning; nil: without.
+	// specialist of another one is kept, with a warning, unless the demo provider
+	// answers for all of them; nil: without.
 	Providers map[string]string
 	// Logger gets what does not fail a change; nil: silent.
 	Logger *slog.Logger
@@ -288,10 +292,10 @@ func (e *Editor) edited(s *Specialist, err error) (*Edited, error) {
 
 // warnings names the providers that calls of s would ask in vain.
 func (e *Editor) warnings(s *Specialist) []string {
-	var warnings []string
-	if e.providers == nil {
+	if _, demo := e.providers[demoProvider]; demo || e.providers == nil {
 		return nil
 	}
+	var warnings []string
 	for target := range s.Targets() {
 		text := fmt.Sprintf("the provider %q is not configured on this gateway", target.Provider)
 		if _, known := e.providers[target.Provider]; !known && !slices.Contains(warnings, text) {

@@ -160,6 +160,14 @@ func TestCreate(t *testing.T) {
 	})
 }
 
+func TestTheDemoProviderAnswersForAll(t *testing.T) {
+	t.Parallel()
+	s := named("a", "A")
+	require.Empty(t, NewEditor(EditorOptions{Providers: map[string]string{"demo": "http://demo.invalid"}}).warnings(&s))
+	require.Empty(t, NewEditor(EditorOptions{}).warnings(&s))
+	require.Len(t, NewEditor(EditorOptions{Providers: map[string]string{}}).warnings(&s), 1)
+}
+
 func TestCreateRefuses(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, sqliteURL(t))
