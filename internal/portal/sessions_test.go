@@ -2,6 +2,8 @@ package portal
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,3 +91,5 @@ func (s *site) call(token, method, target, body string, status int) map[string]a
 	}
 	return object(s.t, w, status)
 }
+
+func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
