@@ -92,9 +92,12 @@ func ParseDomains(list []string) (Domains, error) {
 	return d, nil
 }
 
+// IsZero tells whether no domain was listed, so that all are allowed.
+func (d Domains) IsZero() bool { return len(d.exact) == 0 && len(d.under) == 0 }
+
 // Allow tells whether people with addresses of this domain may sign in.
 func (d Domains) Allow(domain string) bool {
-	if len(d.exact) == 0 && len(d.under) == 0 || slices.Contains(d.exact, domain) {
+	if d.IsZero() || slices.Contains(d.exact, domain) {
 		return true
 	}
 	return slices.ContainsFunc(d.under, func(suffix string) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -31,9 +32,7 @@ func (i *issuer) principal(claims jwt.MapClaims, hasher Hasher) (*Principal, err
 		ExpiresAt:   r.date("exp"),
 		private:     &private{email: r.email(i.config.Claims.Email), claims: claims},
 	}
-	if i.config.Own {
-		p.Kind, p.Session, p.Rate = Kind(r.text("kind")), r.text("sid"), r.text("rate")
-	}
+	i.readOwn(p, &r)
 	if r.err == nil && (strings.TrimSpace(p.Subject) == "" || strings.ContainsFunc(p.Subject, unicode.IsControl)) {
 		r.err = fmt.Errorf("the claim %q names nobody", i.config.Claims.Subject)
 	}
@@ -48,7 +47,54 @@ func (i *issuer) principal(claims jwt.MapClaims, hasher Hasher) (*Principal, err
 		p.EmailHash = hasher.HashEmail(p.private.email)
 		p.UserHash = p.EmailHash
 	}
-	return p, nil
+	i.applyRules(p, claims)
+	i.applyPeople(p, claims)
+	if p.Kind == KindAPI {
+		p.Roles = slices.DeleteFunc(p.Roles, func(role string) bool { return role == RoleAdmin })
+	}
+	return p, i.checkDomain(p)
+}
+
+// readOwn reads what only the gateway's own tokens may say of themselves, and
+// refuses tokens that are not for access at all although their signature is good.
+func (i *issuer) readOwn(p *Principal, r *claimReader) {
+	for _, claim := range []string{"type", "typ", "token_type", "token_use"} {
+		for _, purpose := range notForAccess {
+			if text, _ := r.claims[claim].(string); strings.EqualFold(text, purpose) {
+				r.refuse(fmt.Errorf("the claim %q says that the token is not for access", claim))
+			}
+		}
+	}
+	switch {
+	case i.config.Own:
+		p.Kind, p.Session, p.Rate = Kind(r.text("kind")), r.text("sid"), r.text("rate")
+		if p.Kind != KindAccess && p.Kind != KindAPI {
+			r.refuse(fmt.Errorf("a token of the kind %.20q is not for access", p.Kind))
+		}
+	case i.config.Issuer == "" && r.text("kind") != "":
+		// An API token whose "iss" was left out would come out as more than it is.
+		r.refuse(errors.New("a token without an issuer cannot be of a kind"))
+	}
+}
+
+// notForAccess are values by which issuers that sign all their tokens with one
+// key mark those that are kept for something else.
+var notForAccess = []string{"refresh", "refresh_token", "offline", "logout", "reset", "state"}
+
+// checkDomain refuses people of domains that are no longer allowed, if it was we
+// who let them in.
+func (i *issuer) checkDomain(p *Principal) error {
+	if i.config.Domains.IsZero() || p.Session == "" && p.Kind != KindAPI {
+		return nil
+	}
+	if p.Kind == KindAPI && p.Email() == "" {
+		return nil // made by somebody whom another issuer names without an address
+	}
+	address, ok := ParseAddress(p.Email())
+	if !ok || !i.config.Domains.Allow(address.Domain()) {
+		return refuse(messageDomain, errors.New("the address is not of an allowed domain"))
+	}
+	return nil
 }
 
 // claimReader reads claims of a known type. An absent claim and null are zero; a
@@ -60,8 +106,12 @@ type claimReader struct {
 }
 
 func (r *claimReader) fail(path string) {
+	r.refuse(fmt.Errorf("the claim %q has the wrong type", path))
+}
+
+func (r *claimReader) refuse(err error) {
 	if r.err == nil {
-		r.err = fmt.Errorf("the claim %q has the wrong type", path)
+		r.err = err
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	DefaultLeeway          = 30 * time.Second // clocks of well-kept machines differ by less
 	MaxLeeway              = 5 * time.Minute  // beyond that a clock is broken, not skewed
 	DefaultRefreshInterval = 5 * time.Minute  // how long a withdrawn JWKS key may still be believed
+	DefaultMaxKeyAge       = 24 * time.Hour   // an outage of an issuer that lasts longer is noticed otherwise
 )
 
 // Issuer is one source of tokens: whom to believe, by which keys, and what the
@@ -53,6 +54,9 @@ type Issuer struct {
 
 	// RefreshInterval is how often the JWKS is fetched. 0: [DefaultRefreshInterval].
 	RefreshInterval time.Duration
+	// MaxKeyAge is how long the last keys of a JWKS are good while it cannot be
+	// fetched. 0: [DefaultMaxKeyAge]; at least the RefreshInterval.
+	MaxKeyAge time.Duration
 
 	// Algorithms are the values of "alg" to accept. Empty: HS256 for a secret,
 	// RS256 for an RSA key, the curve's own for the others, and for a JWKS key
@@ -70,21 +74,14 @@ type Issuer struct {
 	// Rules give something to tokens for what their claims say.
 	Rules []Rule
 
-	// People gives roles to verified addresses.
+	// People gives the role "admin" or "viewer" to people by their verified
+	// address.
 	People map[string]string
 
 	// Domains are those whose people may use tokens of a log-in and API tokens;
-	// none: all. It is for the gateway's own tokens, which see it change at once.
+	// none: all. It is for the gateway's own tokens: they stop working when their
+	// address's domain is taken off the list.
 	Domains Domains
-}
-
-// Rule gives something to tokens whose claim (a dotted path) is, or contains, a
-// value.
-type Rule struct {
-	Claim, Value string
-	Role         string   // a role, besides those the token has
-	UserRate     string   // the user's own limit; of several the first that fits counts
-	Specialists  []string // names the token is good for, besides those it lists
 }
 
 // ClaimMap names the claim that holds each fact. A dot goes into an object, as
@@ -102,6 +99,7 @@ type ClaimMap struct {
 type issuer struct {
 	config    Issuer
 	keys      keySource
+	people    map[Address]string
 	validator *jwt.Validator // of exp, nbf, iat and aud; "iss" has chosen the issuer
 }
 
@@ -113,7 +111,8 @@ func newIssuer(config Issuer, options Options) (*issuer, error) {
 	if err == nil {
 		err = config.check()
 	}
-	if err != nil {
+	people, bad := parsePeople(config.People)
+	if err := cmp.Or(err, bad); err != nil {
 		return nil, fmt.Errorf("issuer %q: %w", config.Name, err)
 	}
 	config.Claims = config.Claims.withDefaults()
@@ -125,11 +124,20 @@ func newIssuer(config Issuer, options Options) (*issuer, error) {
 	if len(config.Audience) > 0 {
 		validation = append(validation, jwt.WithAudience(config.Audience...))
 	}
-	return &issuer{config: config, keys: keys, validator: jwt.NewValidator(validation...)}, nil
+	return &issuer{config: config, keys: keys, people: people, validator: jwt.NewValidator(validation...)}, nil
 }
 
 func (config Issuer) check() error {
+	for _, rule := range config.Rules {
+		if err := rule.check(); err != nil {
+			return err
+		}
+	}
 	switch {
+	case config.Own && (config.Secret.IsZero() || config.Issuer == ""):
+		return errors.New(`the gateway's own issuer needs a secret and an "iss"`)
+	case !config.Own && !config.Domains.IsZero():
+		return errors.New("domains are for the gateway's own issuer")
 	case config.Leeway > MaxLeeway:
 		return fmt.Errorf("a leeway of %v is too much; at most %v", config.Leeway, MaxLeeway)
 	case slices.Contains(config.Audience, ""):

@@ -28,9 +28,6 @@ const (
 	// minFetchGap bounds how often tokens with unknown key ids can make us
 	// fetch, and is the pause after a failure.
 	minFetchGap = 10 * time.Second
-	// maxOutage is how long the last keys are believed while the JWKS cannot be
-	// fetched.
-	maxOutage = 24 * time.Hour
 	// jwksTrust is how long a verification by a JWKS key is remembered, so that
 	// a withdrawn key stops working soon after we see that it is gone.
 	jwksTrust = time.Minute
@@ -43,6 +40,7 @@ type remoteKeys struct {
 	address    string
 	listed     []string // algorithms the configuration allows; none: each key's own
 	interval   time.Duration
+	maxAge     time.Duration // of keys that cannot be fetched again
 	client     *http.Client
 	logger     *slog.Logger
 	ctx        context.Context // ends all fetching; a fetch serves many requests and must outlive each
@@ -71,6 +69,10 @@ func newRemoteKeys(issuer Issuer, options Options) (*remoteKeys, error) {
 	if interval < time.Second {
 		return nil, fmt.Errorf("a JWKS cannot be refreshed every %v; at least 1s", interval)
 	}
+	maxAge := cmp.Or(issuer.MaxKeyAge, DefaultMaxKeyAge)
+	if maxAge < interval {
+		return nil, fmt.Errorf("keys that are good for %v and fetched every %v would run out in between", maxAge, interval)
+	}
 	transport := options.Transport
 	if transport == nil {
 		transport = defaultTransport()
@@ -80,6 +82,7 @@ func newRemoteKeys(issuer Issuer, options Options) (*remoteKeys, error) {
 		address:  issuer.JWKS,
 		listed:   issuer.Algorithms,
 		interval: interval,
+		maxAge:   maxAge,
 		client:   &http.Client{Transport: transport, CheckRedirect: sameHostOnly},
 		logger:   cmp.Or(options.Logger, slog.New(slog.DiscardHandler)).With(slog.String("issuer", issuer.Name)),
 		ctx:      ctx,
@@ -138,7 +141,7 @@ func (s *remoteKeys) key(ctx context.Context, alg, kid string) (any, error) {
 func (s *remoteKeys) find(alg, kid string) (key any, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fetched.IsZero() || time.Since(s.fetched) > maxOutage {
+	if s.fetched.IsZero() || time.Since(s.fetched) > s.maxAge {
 		return nil, false
 	}
 	matches := 0

@@ -278,7 +278,7 @@ func TestJWKSOutage(t *testing.T) {
 		}
 		require.NoError(t, verify("r"))
 		server.set(reset)
-		time.Sleep(maxOutage - time.Minute)
+		time.Sleep(DefaultMaxKeyAge - time.Minute)
 		require.NoError(t, verify("r"))
 		// An id we do not know may be the issuer's newest: not ours to refuse.
 		requireCause(t, llm.CauseUnavailable, verify("x"))

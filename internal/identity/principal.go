@@ -22,7 +22,7 @@ type Principal struct {
 	Name      string    // how to address the caller; may be empty
 	Roles     []string  // as the token says, in its order
 	Issuer    string    // the configured name of the issuer ([Issuer.Name]); bounded, so good as a metric label
-	TokenID   string    // "jti"; empty when the issuer sets none
+	TokenID   string    // "jti", or, when the issuer sets none, a hash of what it signed
 	IssuedAt  time.Time // "iat", UTC; zero when the issuer sets none
 	ExpiresAt time.Time // "exp", UTC
 
@@ -96,7 +96,7 @@ const (
 )
 
 // Role is the one of the three roles that decides: admin before viewer before
-// user. An API token is never more than a user's.
+// user. An API token is never an admin's.
 func (p *Principal) Role() string {
 	switch {
 	case p.HasRole(RoleAdmin) && p.Kind != KindAPI:

@@ -16,6 +16,7 @@ const (
 	messageAudience  = "the token was issued for another service: please sign in here"
 	messageClaims    = "the token does not say what it must to be used here: please sign in again"
 	messageRevoked   = "your token has been withdrawn: please try again, and sign in if that does not help"
+	messageDomain    = "addresses of your domain may no longer sign in here: please ask your administrator"
 	messageOutage    = "tokens cannot be checked at the moment: please try again in a few seconds"
 )
 

@@ -4,16 +4,19 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/maypok86/otter/v2"
 
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/secret"
 )
 
 // DefaultCacheSize is how many verified tokens are remembered: with some 2 KB
@@ -101,8 +104,9 @@ func New(issuers []Issuer, options Options) (*Verifier, error) {
 func fingerprint(issuers []Issuer) (sum [sha256.Size]byte) {
 	hash := sha256.New()
 	for _, i := range issuers {
-		fmt.Fprintf(hash, "%q %q %q %v %v %q %q %q %v %q %q %q\n", i.Name, i.Issuer, i.Audience, i.AnyAudience, i.Leeway,
-			i.Secret.Reveal(), i.PublicKeys, i.JWKS, i.RefreshInterval, i.Algorithms, i.Claims, i.Require)
+		key := i.Secret.Reveal()
+		i.Secret = secret.Secret{}
+		fmt.Fprintf(hash, "%q %#v\n", key, i) // every field, also of those to come
 	}
 	hash.Sum(sum[:0])
 	return sum
@@ -177,8 +181,14 @@ func (v *Verifier) verify(ctx context.Context, token string, key cacheKey) (*Pri
 		return nil, refusalOf(err)
 	}
 	p, err := from.principal(claims, v.hasher)
+	if judged, ok := errors.AsType[*llm.Error](err); ok {
+		return nil, judged
+	}
 	if err != nil {
 		return nil, refuse(messageClaims, err)
+	}
+	if p.TokenID == "" {
+		p.TokenID = idOf(token)
 	}
 	v.remember(key, p, from.keys.trust())
 	return p, nil
@@ -204,6 +214,13 @@ func (v *Verifier) chooseKey(ctx context.Context, token *jwt.Token) (*issuer, an
 	}
 	key, err := from.keys.key(ctx, token.Method.Alg(), kid)
 	return from, key, err
+}
+
+// idOf names a token that has no id of its own, so that it can be revoked: by the
+// hash of what was signed, since the same can be signed more than once.
+func idOf(token string) string {
+	sum := sha256.Sum256([]byte(token[:strings.LastIndexByte(token, '.')]))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 func (v *Verifier) cacheKey(token string) cacheKey {

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -136,8 +137,25 @@ func TestVerifyTakesNullForAbsent(t *testing.T) {
 		`,"name":null,"roles":null,"specialists":null,"email":null,"email_verified":null,"jti":null}`
 	p, err := newVerifier(t, secretIssuer()).Verify(t.Context(), rawHS256(`{"alg":"HS256"}`, claims))
 	require.NoError(t, err)
-	require.Empty(t, p.Name+p.EmailHash+p.TokenID)
+	require.Empty(t, p.Name+p.EmailHash)
 	require.True(t, p.MayUse("anything"))
+}
+
+// TestTokensWithoutIDGetOne: it does not change with the signature, of which an
+// ECDSA key makes another one each time.
+func TestTokensWithoutIDGetOne(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, keyIssuer("ec", keyring().p256))
+	id := func(claims jwt.MapClaims) string {
+		p, err := v.Verify(t.Context(), signed(jwt.SigningMethodES256, keyring().p256, nil, claims))
+		require.NoError(t, err)
+		return p.TokenID
+	}
+	claims := goodClaims("https://ec", nil)
+	require.Regexp(t, "^sha256:[0-9a-f]{64}$", id(claims))
+	require.Equal(t, id(claims), id(claims))
+	require.NotEqual(t, id(claims), id(goodClaims("https://ec", map[string]any{"sub": "user-2"})))
+	require.Equal(t, "t-1", id(goodClaims("https://ec", map[string]any{"jti": "t-1"})))
 }
 
 func TestVerifyChoosesOneIssuer(t *testing.T) {
@@ -230,6 +248,42 @@ func TestCacheKeyHoldsTheConfiguration(t *testing.T) {
 	require.NotEqual(t, a.cacheKey("token"), b.cacheKey("token"))
 	require.NotEqual(t, a.cacheKey("token"), a.cacheKey("tokeN"))
 	require.Equal(t, a.cacheKey("token"), newVerifier(t, secretIssuer()).cacheKey("token"))
+}
+
+// TestFingerprintHoldsEveryField changes one field after the other.
+func TestFingerprintHoldsEveryField(t *testing.T) {
+	t.Parallel()
+	base := fingerprint([]Issuer{{}})
+	kind := reflect.TypeFor[Issuer]()
+	for i := range kind.NumField() {
+		changed := Issuer{}
+		field := reflect.ValueOf(&changed).Elem().Field(i)
+		switch value := field.Addr().Interface().(type) {
+		case *string:
+			*value = "x"
+		case *bool:
+			*value = true
+		case *time.Duration:
+			*value = 1
+		case *[]string:
+			*value = []string{"x"}
+		case *map[string]string:
+			*value = map[string]string{"x": "y"}
+		case *secret.Secret:
+			*value = secret.New("x")
+		case *ClaimMap:
+			value.Roles = "x"
+		case *[]Rule:
+			*value = []Rule{{Specialists: []string{"x"}}}
+		case *Domains:
+			*value = must(ParseDomains([]string{"*.example.com"}))
+		default:
+			t.Fatalf("say how to change %s", kind.Field(i).Name)
+		}
+		require.NotEqual(t, base, fingerprint([]Issuer{changed}), kind.Field(i).Name)
+	}
+	require.NotEqual(t, fingerprint([]Issuer{{Secret: secret.New("x")}}), fingerprint([]Issuer{{Secret: secret.New("y")}}))
+	require.NotEqual(t, base, fingerprint([]Issuer{{}, {}}))
 }
 
 func TestCacheIsBounded(t *testing.T) {
