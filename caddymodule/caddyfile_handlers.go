@@ -114,6 +114,7 @@ func (*ErrorResponder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //
 //	llm_rate_limit [<matcher>] [<limit>] {
 //	    zone <name> <limit> [<key>]
+//	    per_call
 //	}
 //
 // A limit on the directive's own line is a zone named `default` per caller.
@@ -126,12 +127,17 @@ func (l *RateLimit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	return block(d, func(option string) error {
-		if option != "zone" {
+		switch option {
+		case "zone":
+			zone, err := parseZone(d)
+			l.Zones = append(l.Zones, zone)
+			return err
+		case "per_call":
+			l.PerCall = true
+			return none(d)
+		default:
 			return d.Errf("unrecognized option: %s", option)
 		}
-		zone, err := parseZone(d)
-		l.Zones = append(l.Zones, zone)
-		return err
 	}, "zone")
 }
 
