@@ -72,6 +72,7 @@ func (l *live) number(owner string) int { return int(maphash.String(l.seed, owne
 type shard struct {
 	mu     sync.Mutex // guards the people and all that is said to be guarded by the shard
 	people map[string]*person
+	pruned time.Time
 }
 
 // person is what there is of one user. All of it is guarded by the shard.
@@ -100,7 +101,9 @@ func (sh *shard) get(owner string, now time.Time) *person {
 		return p
 	}
 	if len(sh.people) >= maxPeople {
-		sh.prune(now)
+		if now.Sub(sh.pruned) > time.Second {
+			sh.prune(now)
+		}
 		if len(sh.people) >= maxPeople {
 			return nil
 		}
@@ -112,6 +115,7 @@ func (sh *shard) get(owner string, now time.Time) *person {
 
 // prune forgets what is of no use any more.
 func (sh *shard) prune(now time.Time) {
+	sh.pruned = now
 	for _, p := range sh.people {
 		p.prune(now)
 	}
@@ -347,7 +351,7 @@ func (a *answer) hold() (wait time.Duration, changed <-chan struct{}) {
 	a.creditAt = now
 	var until time.Time
 	for _, r := range a.p.readings {
-		if a.conversation == r.conversation || a.conversation == "" && r.fresh {
+		if r.concerns(a) {
 			until = later(until, r.holds())
 		}
 	}
@@ -412,9 +416,16 @@ func (a *answer) soFar() string {
 type reading struct {
 	p            *person
 	conversation string
-	fresh        bool // the conversation is new: an answer to any question may be for it
+	fresh        bool   // the conversation is new: an answer to any question may be for it
+	question     []byte // its question's digest; empty: not known yet
 	began        time.Time
 	answered     time.Time // zero: not yet
+}
+
+// concerns says whether the reading holds an answer up. Of two answers to one
+// question asked in two tabs nobody knows for sure which belongs where.
+func (r *reading) concerns(a *answer) bool {
+	return a.conversation == r.conversation || a.conversation == "" && r.fresh || bytes.Equal(r.question, a.digest[:])
 }
 
 // holds is until when the reading holds answers up.
@@ -443,7 +454,7 @@ func (l *live) read(c *database.Conversation, now time.Time) *reading {
 	if p == nil || len(p.readings) >= maxReadings || !fresh && p.answerTo(c) == nil {
 		return nil
 	}
-	r := &reading{p: p, conversation: c.UUID, fresh: fresh, began: now}
+	r := &reading{p: p, conversation: c.UUID, fresh: fresh, question: c.Question, began: now}
 	p.readings = append(p.readings, r)
 	p.held.Store(true)
 	return r
@@ -474,6 +485,7 @@ func (r *reading) find(c *database.Conversation) (a *answer, changed <-chan stru
 	sh := r.p.shard
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	r.question = c.Question
 	if a = r.p.answerTo(c); a != nil && a.conversation == "" { // its question was stored by another replica
 		a.s.tie(a, c.UUID)
 	}

@@ -397,10 +397,12 @@ func TestTheSameQuestionInTwoTabs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, true)
 	const question = "slow 20 same"
-	inParallel(2, func(int) {
-		_, shown, reloaded, err := (&page{site: s, who: "alice"}).ask(question)
-		requireWhole(t, question, shown, reloaded, err)
-	})
+	ids, shown, problems := [2]string{}, [2][]message{}, [2]error{}
+	inParallel(2, func(i int) { ids[i], shown[i], _, problems[i] = (&page{site: s, who: "alice"}).ask(question) })
+	for i, id := range ids {
+		reloaded, err := (&page{site: s, who: "alice"}).read("/conversations/" + id)
+		requireWhole(t, question, shown[i], reloaded, cmp.Or(problems[i], err))
+	}
 }
 
 // A second tab that opens the conversation sees the text so far and disturbs
