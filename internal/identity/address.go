@@ -28,18 +28,22 @@ type Address struct{ local, domain string }
 
 // ParseAddress reads an address that somebody typed or an issuer stated.
 func ParseAddress(text string) (Address, bool) {
-	// Only ASCII letters are folded: U+212A, the Kelvin sign, must not become a k.
-	text = strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + ('a' - 'A')
-		}
-		return r
-	}, strings.TrimSpace(text))
+	text = trimLower(text)
 	local, domain, _ := strings.Cut(text, "@")
 	if len(text) > maxAddress || len(local) > maxLocalPart || !localPart.MatchString(local) || !mailHost.MatchString(domain) {
 		return Address{}, false
 	}
 	return Address{local, domain}, true
+}
+
+// trimLower folds ASCII letters only: U+212A, the Kelvin sign, must not become a k.
+func trimLower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + ('a' - 'A')
+		}
+		return r
+	}, strings.TrimSpace(text))
 }
 
 // Reveal gives the address itself, for a mail to it or a token of its owner.
@@ -74,7 +78,7 @@ type Domains struct {
 func ParseDomains(list []string) (Domains, error) {
 	var d Domains
 	for _, item := range list {
-		name := strings.ToLower(strings.TrimSpace(item))
+		name := trimLower(item)
 		below, wild := strings.CutPrefix(name, "*")
 		host := name
 		if wild {

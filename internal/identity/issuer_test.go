@@ -65,6 +65,16 @@ func TestNewRefusesBadConfiguration(t *testing.T) {
 			i.Algorithms = []string{"RS256", "HS256"}
 			return []Issuer{i}
 		}(), "HS256"},
+		"jwks keys too short": {func() []Issuer {
+			i := jwksIssuer("https://idp.example")
+			i.MaxKeyAge = DefaultRefreshInterval - time.Second
+			return []Issuer{i}
+		}(), "run out"},
+		"jwks keys negative": {func() []Issuer {
+			i := jwksIssuer("https://idp.example")
+			i.MaxKeyAge = -time.Hour
+			return []Issuer{i}
+		}(), "run out"},
 		"jwks too often": {func() []Issuer {
 			i := jwksIssuer("https://idp.example")
 			i.RefreshInterval = time.Millisecond

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -294,6 +295,90 @@ func TestJWKSOutage(t *testing.T) {
 		v.Close()
 	})
 }
+
+// TestJWKSMaxKeyAge: how long an outage may last is the operator's choice.
+func TestJWKSMaxKeyAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &keyServer{}
+		server.serve(jwk("r", keyring().rsa, nil))
+		issuer := jwksIssuer("https://idp.example/keys")
+		issuer.RefreshInterval, issuer.MaxKeyAge = time.Minute, 2*time.Hour
+		v, err := New([]Issuer{issuer}, Options{Transport: server})
+		require.NoError(t, err)
+		v.Start(t.Context())
+		text := token(jwt.SigningMethodRS256, keyring().rsa, "r")
+		verify := func() error { _, err := v.Verify(t.Context(), text); return err }
+		require.NoError(t, verify())
+		server.set(reset)
+		time.Sleep(2*time.Hour - 2*time.Minute)
+		require.NoError(t, verify())
+		time.Sleep(2*time.Minute + jwksTrust)
+		requireCause(t, llm.CauseUnavailable, verify())
+		v.Close()
+	})
+}
+
+// TestJWKSOfSeveralIssuers: one whose keys cannot be had holds up nobody else's
+// tokens, nor those of its own that are not new.
+func TestJWKSOfSeveralIssuers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := keyring()
+		hanging := &keyServer{}
+		transport := byHost{"idp.example": hanging}
+		issuers := []Issuer{secretIssuer(), jwksIssuer("https://idp.example/keys")}
+		for i := range 3 {
+			name := fmt.Sprint("idp", i)
+			server := &keyServer{}
+			server.serve(jwk("r", keys.rsa, nil))
+			transport[name+".example"] = server
+			issuers = append(issuers, Issuer{Name: name, Issuer: "https://" + name, AnyAudience: true, JWKS: "https://" + name + ".example/keys"})
+		}
+		hanging.serve(jwk("old", keys.rsa, nil))
+		v, err := New(issuers, Options{Transport: transport})
+		require.NoError(t, err)
+		v.Start(t.Context())
+		quick := func(text string) {
+			t.Helper()
+			began := time.Now()
+			_, err := v.Verify(t.Context(), text)
+			require.NoError(t, err)
+			require.Zero(t, time.Since(began))
+		}
+		of := func(issuer, kid string, more int64) string {
+			return signed(jwt.SigningMethodRS256, keys.rsa, map[string]any{"kid": kid}, goodClaims(issuer, map[string]any{"exp": time.Now().Unix() + 3600 + more}))
+		}
+		synctest.Wait()
+		quick(of("https://idp", "old", 0))
+
+		hanging.set(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		time.Sleep(minFetchGap)
+		var waiting sync.WaitGroup
+		for range 50 {
+			waiting.Go(func() {
+				_, err := v.Verify(t.Context(), of("https://idp", "new", 0))
+				requireCause(t, llm.CauseUnavailable, err)
+			})
+		}
+		synctest.Wait() // all of them wait for the one fetch
+		for i := range 3 {
+			quick(of(fmt.Sprint("https://idp", i), "r", 1))
+		}
+		quick(signed(jwt.SigningMethodHS256, []byte(testSecret), nil, goodClaims("https://own", nil)))
+		quick(of("https://idp", "old", 2))
+		waiting.Wait()
+		require.EqualValues(t, 2, hanging.fetches.Load())
+
+		// The same id at another issuer is another key.
+		_, err = v.Verify(t.Context(), signed(jwt.SigningMethodRS256, keys.otherRSA, map[string]any{"kid": "r"}, goodClaims("https://idp1", nil)))
+		requireCause(t, llm.CauseUnauthenticated, err)
+		v.Close()
+	})
+}
+
+// byHost is a transport to several servers.
+type byHost map[string]*keyServer
+
+func (b byHost) RoundTrip(r *http.Request) (*http.Response, error) { return b[r.URL.Host].RoundTrip(r) }
 
 func TestJWKSFetchIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
