@@ -71,7 +71,7 @@ type Settings struct {
 
 // Create makes an empty conversation.
 func (s *Service) Create(ctx context.Context, owner string, set Settings) (*Conversation, error) {
-	now := time.Now()
+	now := present()
 	row := database.Conversation{UUID: uuid.NewString(), Owner: owner, CreatedAt: now, UpdatedAt: now}
 	if err := s.apply(&row, set); err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (s *Service) Update(ctx context.Context, owner, id string, set Settings) (*
 		if err := s.apply(&c.Conversation, set); err != nil {
 			return err
 		}
-		c.UpdatedAt = time.Now()
+		c.UpdatedAt = present()
 		changed = s.show(&c.Conversation)
 		return nil
 	})
@@ -345,6 +345,9 @@ func (s *Service) title(c *database.Conversation) string {
 	}
 	return unreadable
 }
+
+// present is now, as databases keep it.
+func present() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // seal encrypts a text of a conversation for its place there.
 func (s *Service) seal(c *database.Conversation, place, text string) []byte {
