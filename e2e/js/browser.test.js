@@ -73,7 +73,7 @@ describe('the portal in a browser', { concurrency: 4 }, () => {
       const page = await visitor.signIn(`first${person}@example.com`);
       for (const [i, rereadAfter] of delays.entries()) {
         const question = `${manners[(person + i) % 3]} 10 p${person}c${i}w`;
-        await page.evaluate((set) => Object.assign(knobs, set), { rereadAfter, storeAnswers: (person + i) % 2 === 1 });
+        await page.evaluate((set) => Object.assign(knobs, set), { rereadAfter, storeFirst: (person + i) % 2 === 1 });
         await page.click('#new');
         await ask(page, question);
         await answered(page, question);
@@ -194,7 +194,7 @@ describe('the portal in a browser', { concurrency: 4 }, () => {
         `${block.querySelector('.opblock-summary-method').textContent} ${block.querySelector('.opblock-summary-path').getAttribute('data-path')}`));
       return all.length >= operations.length && all;
     });
-    assert.deepEqual(shown.toSorted(), operations.toSorted());
+    assert.deepEqual([...new Set(shown)].toSorted(), operations.toSorted()); // some stand under two headings
   });
 });
 
