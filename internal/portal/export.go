@@ -20,10 +20,10 @@ import (
 	"github.com/financecommander/tollgate/pricing"
 )
 
-// maxExport bounds an export; who needs more asks for shorter ranges. The trailer
-// says whether it was reached.
+// DefaultMaxExport bounds the rows of an export; who needs more asks for shorter
+// ranges. The trailer says whether there were more.
 const (
-	maxExport        = 1_000_000
+	DefaultMaxExport = 1_000_000
 	truncatedTrailer = "X-Tollgate-Truncated"
 )
 
@@ -127,7 +127,7 @@ func (h *Handler) exportRows(
 		if err != nil {
 			return false, begun, err
 		}
-		if rows == maxExport {
+		if rows == h.o.MaxExport {
 			return true, begun, nil
 		}
 		if !begun {

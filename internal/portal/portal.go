@@ -48,6 +48,7 @@ type Options struct {
 	Specialists Specialists
 	Editor      *specialist.Editor // changes them; nil: they are read-only
 	Usage       UsageLog           // the database
+	MaxExport   int                // rows of the usage log in one export; 0: DefaultMaxExport
 
 	Conversations *conversation.Service // nil: none are kept
 
@@ -66,6 +67,7 @@ type Handler struct {
 // New returns the API. It does no I/O.
 func New(o Options) *Handler {
 	o.App = cmp.Or(o.App, "Tollgate")
+	o.MaxExport = cmp.Or(o.MaxExport, DefaultMaxExport)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	h := &Handler{o: o, mux: http.NewServeMux(), health: health{checks: o.Checks}}
 	h.handle("/health", methods{http.MethodGet: h.getHealth})

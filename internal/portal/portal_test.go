@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/portal/apitest"
 	"github.com/financecommander/tollgate/internal/secret"
 	"github.com/financecommander/tollgate/internal/specialist"
 )
@@ -53,7 +55,21 @@ func newHandler(t *testing.T, edit func(*Options)) *Handler {
 	if edit != nil {
 		edit(&o)
 	}
-	return New(o)
+	h := New(o)
+	underTest.Store(h, t)
+	t.Cleanup(func() { underTest.Delete(h) })
+	return h
+}
+
+// underTest has the test of each handler that newHandler made.
+var underTest sync.Map
+
+// checked is h with its answers held against the OpenAPI document.
+func checked(h http.Handler) http.Handler {
+	if t, ok := underTest.Load(h); ok {
+		return apitest.Handler(t.(*testing.T), h)
+	}
+	return h
 }
 
 var testSecret = secret.New("a secret of at least thirty-two bytes, for tests")
@@ -66,7 +82,7 @@ func call(h http.Handler, p *identity.Principal, method, target, body string) *h
 		r = r.WithContext(identity.NewContext(r.Context(), p))
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
+	checked(h).ServeHTTP(w, r)
 	return w
 }
 
@@ -98,6 +114,7 @@ func requireProblem(t *testing.T, w *httptest.ResponseRecorder, status int) map[
 var routes = []struct{ method, path, body string }{
 	{"GET", "/health", ""},
 	{"POST", "/auth/login", `{"email":"alice@example.com"}`},
+	{"GET", "/auth/providers", ""},
 	{"GET", "/auth/me", ""},
 	{"GET", "/auth/verify", ""},
 	{"GET", "/auth/users", ""},
@@ -168,7 +185,7 @@ func TestUnknownPathIs404(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, nil)
 	for _, path := range []string{
-		"/", "//", "/auth", "/auth/", "/auth/logins", "/health/x", "/Health", "/health//", "//health",
+		"/", "//", "/auth", "/auth/", "/health/x", "/Health", "/health//", "//health",
 		"/auth/./me", "/auth/../health", "/auth//me", "/specialists/a/b", "/specialists//", "/specialists/..",
 		"/specialists/%2e%2e/x", "/v1/models", "/usage/x", "/docs/nothing.js", "/docs/swagger-ui.css.gz", "/docs/x/y", "/pipelines/x", "/health/..", "/%2e%2e/health",
 	} {
