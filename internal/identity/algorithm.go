@@ -1,9 +1,11 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,10 +71,43 @@ func checkKey(key any) error {
 			return errors.New("an RSA key with a bad exponent")
 		}
 		return nil
-	case *ecdsa.PublicKey, ed25519.PublicKey:
+	case ed25519.PublicKey:
+		if len(key) != ed25519.PublicKeySize || smallOrder(key) {
+			return errors.New("an Ed25519 key of small order, under which anybody can sign")
+		}
+		return nil
+	case *ecdsa.PublicKey:
 		if algorithmsOf(key) != nil {
 			return nil
 		}
 	}
 	return fmt.Errorf("a key of a kind (%T) that cannot verify tokens; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519", key)
+}
+
+// smallOrderYs are the y of the points of Ed25519 whose order divides 8, and the
+// same beyond the prime, little endian. Their x is known, or one of two.
+var smallOrderYs = func() (ys [][]byte) {
+	for _, y := range []string{
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		raw, err := hex.DecodeString(y)
+		if err != nil {
+			panic(err)
+		}
+		ys = append(ys, raw)
+	}
+	return ys
+}()
+
+// smallOrder finds keys that are no keys, such as the one of zeros only.
+func smallOrder(key ed25519.PublicKey) bool {
+	y := bytes.Clone(key)
+	y[len(y)-1] &= 0x7f // the sign of x
+	return slices.ContainsFunc(smallOrderYs, func(small []byte) bool { return bytes.Equal(y, small) })
 }
