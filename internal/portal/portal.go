@@ -51,6 +51,7 @@ type Options struct {
 	MaxExport   int                // rows of the usage log in one export; 0: DefaultMaxExport
 
 	Conversations *conversation.Service // nil: none are kept
+	Chat          ChatOptions
 
 	// Logger gets what callers are not told; nil: silent.
 	Logger *slog.Logger
@@ -74,6 +75,7 @@ func New(o Options) *Handler {
 	h.authRoutes()
 	h.loginRoutes()
 	h.specialistRoutes()
+	h.chatRoutes()
 	h.conversationRoutes()
 	h.usageRoutes()
 	h.pipelineRoutes()

@@ -1,0 +1,119 @@
+package portal
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/financecommander/tollgate/internal/llm"
+)
+
+// The bounds of open sockets. One that has not said who it is counts for nobody,
+// so those are bounded together; each is closed within authTimeout.
+const (
+	maxSocketsOfUser  = 20
+	maxUnknownSockets = 256
+)
+
+// Sockets are the open WebSockets of a process. They outlive configurations: a
+// reload leaves them as they are, and only the end of the process closes them.
+type Sockets struct {
+	mu      sync.Mutex // guards all below
+	closed  bool
+	open    map[*socket]struct{}
+	unknown int
+	by      map[string]int // of users, by their hash
+
+	serving sync.WaitGroup // the handlers of all that are open
+}
+
+// NewSockets makes a registry with no socket in it.
+func NewSockets() *Sockets {
+	return &Sockets{open: make(map[*socket]struct{}), by: make(map[string]int)}
+}
+
+// Len is the number of open sockets whose users are known.
+func (s *Sockets) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// Close closes all sockets, since the server goes away, and lets no further ones
+// in. Their calls end as those of callers who left. It does not wait; see
+// [Sockets.Wait].
+func (s *Sockets) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for one := range s.open {
+		one.end(websocket.StatusGoingAway, "the server goes away")
+	}
+}
+
+// Wait waits until all sockets and their calls have ended, or ctx has. It is of
+// use after [Sockets.Close].
+func (s *Sockets) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// enter lets a connection in before anything is known of it. leave must be
+// called at its end.
+func (s *Sockets) enter() (leave func(), refused *llm.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.unknown >= maxUnknownSockets {
+		return nil, &llm.Error{Cause: llm.CauseUnavailable, RetryAfter: 5 * time.Second, Message: "the gateway takes no further sockets at the moment; try again shortly"}
+	}
+	s.unknown++
+	s.serving.Add(1)
+	return s.serving.Done, nil
+}
+
+// stranger counts a connection out whose user never became known.
+func (s *Sockets) stranger() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unknown--
+}
+
+// add makes a connection its user's. It is refused where the user has too many
+// already, or where all are being closed.
+func (s *Sockets) add(one *socket) (code websocket.StatusCode, reason string) {
+	user := one.principal.UserHash
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unknown--
+	switch {
+	case s.closed:
+		return websocket.StatusGoingAway, "the server goes away"
+	case s.by[user] >= maxSocketsOfUser:
+		return websocket.StatusTryAgainLater, "too many sockets of this user are open"
+	}
+	s.by[user]++
+	s.open[one] = struct{}{}
+	return 0, ""
+}
+
+// remove counts out what add counted in.
+func (s *Sockets) remove(one *socket) {
+	user := one.principal.UserHash
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, one)
+	if s.by[user]--; s.by[user] <= 0 {
+		delete(s.by, user)
+	}
+}
