@@ -143,6 +143,7 @@ func (e *engine) openLogins(caddy.Context) error {
 		}
 		e.logins.OIDC = append(e.logins.OIDC, method)
 	}
+	e.logins.Count = metrics.LogIn
 	e.janitor = login.NewJanitor(e.db, e.logger)
 	e.trusted, e.logins.TrustedAnywhere = e.app.trusted(e.logins.Email != nil || len(e.logins.OIDC) > 0)
 	return nil

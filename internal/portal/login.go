@@ -26,6 +26,9 @@ type LoginMethods struct {
 	// TrustedAnywhere lets [AuthOptions.Trusted] count for all machines, not just
 	// this one.
 	TrustedAnywhere bool
+	// Count is told of each log-in by its way (trusted, email or a provider's name),
+	// and whether it was let in; nil: nobody counts.
+	Count func(way string, ok bool)
 }
 
 // trustedName is what log-ins without proof are called.
@@ -68,11 +71,12 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	if !trusted && email == nil {
 		return forbidden(h.otherWays())
 	}
+	if trusted {
+		err := h.signIn(w, r, session.Person{Address: address, Name: address.Local(), Provider: trustedName})
+		return h.counted(trustedName, err)
+	}
 	if err := h.admits(address); err != nil {
 		return err
-	}
-	if trusted {
-		return h.signIn(w, r, session.Person{Address: address, Name: address.Local(), Provider: trustedName})
 	}
 	// From here on nothing may depend on whose address it is, neither the answer
 	// nor its time.
@@ -136,6 +140,15 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request, person session.
 		return err
 	}
 	return writeJSON(w, pairAnswer(pair))
+}
+
+// counted passes on how a log-in by this way ended, once it is counted. Requests
+// that are malformed, and those that nobody could decide, are not.
+func (h *Handler) counted(way string, err error) error {
+	if refused := err != nil; h.o.Auth.Login.Count != nil && (!refused || asProblem(err).Status() == http.StatusForbidden) {
+		h.o.Auth.Login.Count(way, !refused)
+	}
+	return err
 }
 
 type providerAnswer struct {
@@ -218,10 +231,10 @@ func (h *Handler) finishLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	person, err := h.prove(r, provider, req)
-	if err != nil {
-		return err
+	if err == nil {
+		err = h.signIn(w, r, person)
 	}
-	return h.signIn(w, r, person)
+	return h.counted(r.PathValue("provider"), err)
 }
 
 // prove checks what is to prove who the caller is. provider is nil for codes from

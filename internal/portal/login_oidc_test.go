@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -168,6 +169,38 @@ func TestLoginIsBoundToItsBrowser(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		require.Equal(t, kept, w.Result().Cookies()[0].Value == value)
+	}
+}
+
+func TestLoginsAreCounted(t *testing.T) {
+	t.Parallel()
+	var counts []string
+	h, _ := byOIDC(t, newProvider(t), func(o *Options) {
+		mail, _, _ := byMail(t, nil)
+		o.Auth.Trusted, o.Auth.Domains, o.Auth.Login.Email = func() bool { return true }, domains(t, "example.org"), mail.o.Auth.Login.Email
+		o.Auth.Login.Count = func(way string, ok bool) { counts = append(counts, fmt.Sprint(way, " ", ok)) }
+	})
+	good, _ := visit(t, h, "alice@example.org")
+	elsewhere, _ := visit(t, h, "alice@example.net")
+	for _, request := range []struct {
+		path, body string
+		status     int
+		count      []string
+	}{
+		{"/auth/login", `{"email":"alice@example.org"}`, 200, []string{"trusted true"}},
+		{"/auth/login", `{"email":"alice@example.net"}`, 403, []string{"trusted false"}},
+		{"/auth/login", `{}`, 422, nil},
+		{"/auth/google/callback", good, 200, []string{"google true"}},
+		{"/auth/google/callback", good, 403, []string{"google false"}},
+		{"/auth/google/callback", elsewhere, 403, []string{"google false"}},
+		{"/auth/google/callback", `{"code":"x","state":"y"}`, 422, nil},
+		{"/auth/github/callback", `{"code":"x","state":"y"}`, 404, nil},
+		{"/auth/email/callback", `{"code":"x","state":"y"}`, 403, []string{"email false"}},
+	} {
+		counts = nil
+		w := call(h, nil, "POST", request.path, request.body)
+		require.Equal(t, request.status, w.Code, w.Body)
+		require.Equal(t, request.count, counts, request.path)
 	}
 }
 
