@@ -14,7 +14,7 @@ import (
 )
 
 // pages are the documents under test, relative to this folder.
-var pages = []string{"../README.md", "../CHANGELOG.md", "configuration.md", "operations.md", "api.md", "portal.md", "architecture.md"}
+var pages = []string{"../README.md", "../CHANGELOG.md", "configuration.md", "operations.md", "api.md", "portal.md", "sign-in.md", "architecture.md"}
 
 // block is a fenced piece of a page. A comment on the line before it tells the
 // tests what it is:
