@@ -248,6 +248,7 @@ const flushTimeout = 10 * time.Second
 
 func init() {
 	caddy.OnExit(func(ctx context.Context) {
+		closeSockets(ctx)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 		ledgers.flush(ctx)

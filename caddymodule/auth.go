@@ -97,10 +97,13 @@ func (a *Authenticator) verify(r *http.Request) (*identity.Principal, error) {
 	return a.app.engine.verifier.Verify(r.Context(), token)
 }
 
-// callerVar gives a request's verified caller to the gateway.
+// callerVar gives a request's verified caller to the gateway: of calls over a
+// WebSocket it is in their context, of others in a request variable.
 func callerVar(r *http.Request) (*identity.Principal, bool) {
-	p := principalOf(r)
-	return p, p != nil
+	if p := principalOf(r); p != nil {
+		return p, true
+	}
+	return identity.FromContext(r.Context())
 }
 
 // principalOf gives the verified caller; nil: there is none.

@@ -125,7 +125,7 @@ func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 	if len(o.origins) > 0 {
 		routes = append(routes, route(nil, handler(CORS{Origins: o.origins}, "llm_cors")))
 	}
-	api := handler(Portal{Last: true}, "llm_portal")
+	api := handler(Portal{Last: true, Origins: o.origins}, "llm_portal")
 	proxy := handler(Proxy{Anonymous: o.anonymous}, "llm_proxy")
 	spend := handler(RateLimit{Zones: o.zones}, "llm_rate_limit")
 	read := handler(RateLimit{Zones: []Zone{{Name: "read", Limit: o.reads}}}, "llm_rate_limit")
@@ -143,7 +143,7 @@ func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 		route(paths(h, "/health", "/health/"), api), // without a limit
 		route(paths(h, "/chat/ws", "/chat/ws/"), read, perCall, api),
 		route(open, read, api),
-		route(paths(h, apiPaths...), o.authenticated(h, read, proxy, api)...),
+		route(paths(h, apiPaths...), o.authenticated(h, read, perCall, proxy, api)...),
 	)
 	if o.portalDir != "" {
 		routes = append(routes, o.frontend(h)...)

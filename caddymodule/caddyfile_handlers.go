@@ -59,30 +59,40 @@ func authentication(h httpcaddyfile.Helper) caddyauth.Authentication {
 //	    anonymous
 //	}
 func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return oneSwitch(d, "anonymous", &p.Anonymous)
+	d.Next() // the directive's name
+	if err := none(d); err != nil {
+		return err
+	}
+	return block(d, func(option string) error {
+		if option != "anonymous" {
+			return d.Errf("unrecognized option: %s", option)
+		}
+		p.Anonymous = true
+		return none(d)
+	})
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
 //
 //	llm_portal [<matcher>] {
 //	    last
+//	    origins <origin...>
 //	}
 func (p *Portal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return oneSwitch(d, "last", &p.Last)
-}
-
-// oneSwitch reads a directive whose block has one switch at most.
-func oneSwitch(d *caddyfile.Dispenser, name string, to *bool) error {
 	d.Next() // the directive's name
 	if err := none(d); err != nil {
 		return err
 	}
 	return block(d, func(option string) error {
-		if option != name {
+		switch option {
+		case "last":
+			p.Last = true
+			return none(d)
+		case "origins":
+			return some(d, &p.Origins)
+		default:
 			return d.Errf("unrecognized option: %s", option)
 		}
-		*to = true
-		return none(d)
 	})
 }
 

@@ -66,6 +66,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 type Portal struct {
 	// Answer paths that are not the API's with a JSON 404. Default: false.
 	Last bool `json:"last,omitempty"`
+	// Origins whose pages may open the chat's WebSocket, beside the gateway's own;
+	// `*` for all. Default: none.
+	Origins []string `json:"origins,omitempty"`
 
 	app    *App
 	portal *portal.Handler
@@ -81,7 +84,7 @@ func (p *Portal) Provision(ctx caddy.Context) (err error) {
 	if p.app, err = theApp(ctx); err != nil {
 		return err
 	}
-	p.portal = p.app.newPortal()
+	p.portal = p.app.newPortal(p.Origins)
 	return nil
 }
 

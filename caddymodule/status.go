@@ -25,12 +25,14 @@ func (e *engine) checks() map[string]func(context.Context) error {
 	return checks
 }
 
-// newPortal makes the portal of one llm_portal handler.
-func (a *App) newPortal() *portal.Handler {
+// newPortal makes the portal of one llm_portal handler. Pages of the given origins
+// may open WebSockets, beside its own.
+func (a *App) newPortal(origins []string) *portal.Handler {
 	e := a.engine
 	return portal.New(portal.Options{
 		Version: Version, Checks: e.checks(), Logger: a.logger,
 		Specialists: e.specialists, Editor: e.editor, Usage: e.db, Conversations: e.conversations.Service,
+		Chat: e.chat(origins),
 		Auth: portal.AuthOptions{
 			Trusted: e.trusted, Domains: e.domains, Sessions: e.sessions, Login: e.logins,
 			Hasher: e.hasher, Limit: e.attempts, Audit: e.db,

@@ -126,7 +126,7 @@ func row(t *testing.T, heading, option string) []string {
 }
 
 // accepted are the names that a parsing function of caddymodule knows: its
-// cases, what it compares an option with, and the name it hands to oneSwitch.
+// cases, and what it compares an option with.
 func accepted(t *testing.T, function string) (options []string) {
 	t.Helper()
 	add := func(e ast.Expr) {
@@ -145,10 +145,6 @@ func accepted(t *testing.T, function string) (options []string) {
 		case *ast.BinaryExpr:
 			if option, ok := n.X.(*ast.Ident); ok && option.Name == "option" {
 				add(n.Y)
-			}
-		case *ast.CallExpr:
-			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "oneSwitch" {
-				add(n.Args[1])
 			}
 		}
 		return true
