@@ -79,8 +79,10 @@ func (n *number) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // required are the members that every specialist has.
 func (p *Patch) required() []requiredMember {
 	return []requiredMember{
-		{"name", p.Name.Set, p.Name.Null}, {"provider", p.Provider.Set, p.Provider.Null},
-		{"model", p.Model.Set, p.Model.Null}, {"system_prompt", p.SystemPrompt.Set, p.SystemPrompt.Null},
+		{"name", p.Name.Set, p.Name.Null},
+		{"provider", p.Provider.Set, p.Provider.Null},
+		{"model", p.Model.Set, p.Model.Null},
+		{"system_prompt", p.SystemPrompt.Set, p.SystemPrompt.Null},
 	}
 }
 

@@ -125,8 +125,8 @@ func TestImportModes(t *testing.T) {
 				done, err := d.Import(t.Context(), root, doc)
 				if tc.want == nil {
 					require.Nil(t, done)
-					e := requireRefusal(t, err, 409, "")
-					require.Equal(t, tc.faults, slices.Sorted(maps.Keys(e.Details)))
+					requireRefusal(t, err, 409, "")
+					require.Equal(t, tc.faults, slices.Sorted(maps.Keys(details(t, err))))
 				} else {
 					require.NoError(t, err)
 					want := *tc.want
@@ -189,9 +189,9 @@ func TestImportNamesEveryFault(t *testing.T) {
 	}
 	before := d.exported()
 	_, err := d.Import(t.Context(), root, document(t, ModeFail, texts...))
-	e := requireRefusal(t, err, 422, "")
-	require.ElementsMatch(t, want, slices.Collect(maps.Keys(e.Details)))
-	require.Contains(t, e.Message, "nothing was imported, since 21 of 23 specialists cannot be; the first, specialists[1]: name must")
+	requireRefusal(t, err, 422, "")
+	require.ElementsMatch(t, want, slices.Collect(maps.Keys(details(t, err))))
+	require.ErrorContains(t, err, "nothing was imported, since 21 of 23 specialists cannot be; the first, specialists[1]: name must")
 	require.Equal(t, before, d.exported())
 
 	_, err = d.Import(t.Context(), root, document(t, "merge"))
