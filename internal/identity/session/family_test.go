@@ -279,14 +279,15 @@ func TestPeopleOfOtherIssuersCanSignOut(t *testing.T) {
 // brokenStore fails, as a database does that is away.
 type brokenStore struct {
 	Store
-	broken bool
+	broken, barred bool
 }
 
 func (s *brokenStore) Session(ctx context.Context, id string) (*database.LoginSession, bool, error) {
 	if s.broken {
 		return nil, false, errors.New("connection refused")
 	}
-	return s.Store.Session(ctx, id)
+	row, barred, err := s.Store.Session(ctx, id)
+	return row, barred || s.barred, err
 }
 
 func (s *brokenStore) OpenSession(ctx context.Context, row database.LoginSession) error {
@@ -315,6 +316,23 @@ func TestOutagesAreNoVerdict(t *testing.T) {
 	require.False(t, ok)
 	store.broken = false
 	r.refreshed(pair)
+}
+
+// Blocking ends log-ins by itself. Should one be left all the same, it ends when
+// it is used.
+func TestLogInsOfBarredUsersEnd(t *testing.T) {
+	t.Parallel()
+	store := new(brokenStore)
+	r := newReplica(t, onSQLite(t), func(o *Options) {
+		store.Store, o.Store = o.Store, store
+	})
+	pair := r.open("alice@example.com")
+	store.barred = true
+	_, err := r.Refresh(t.Context(), pair.RefreshToken)
+	requireCause(t, llm.CauseUnauthenticated, err)
+	store.barred = false
+	r.requireOut(pair)
+	require.Equal(t, reasonBarred, r.session(pair.RefreshToken).RevokedReason)
 }
 
 type revokerFunc func() error
