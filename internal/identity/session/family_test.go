@@ -451,4 +451,9 @@ func TestNewChecksOptions(t *testing.T) {
 		_, err := New(o)
 		require.Error(t, err, name)
 	}
+	o := good
+	o.AccessLifetime, o.RefreshLifetime, o.MaxLifetime = 200*24*time.Hour, 0, 0
+	m, err := New(o)
+	require.NoError(t, err, "long ones alone are no contradiction")
+	require.Equal(t, o.AccessLifetime, m.o.MaxLifetime)
 }

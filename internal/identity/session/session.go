@@ -92,8 +92,8 @@ type Options struct {
 	Revocations Revoker          // required
 
 	AccessLifetime  time.Duration // 0: [identity.DefaultLifetime]
-	RefreshLifetime time.Duration // of an unused log-in; 0: [DefaultRefreshLifetime]
-	MaxLifetime     time.Duration // of any log-in; 0: [DefaultMaxLifetime]
+	RefreshLifetime time.Duration // of an unused log-in; 0: [DefaultRefreshLifetime], or AccessLifetime if that is longer
+	MaxLifetime     time.Duration // of any log-in; 0: [DefaultMaxLifetime], or RefreshLifetime if that is longer
 
 	// Roles gives a person's roles anew at each refresh; nil: they stay as they were
 	// at the log-in.
@@ -134,10 +134,12 @@ func New(o Options) (*Manager, error) {
 		return nil, errors.New("sessions need the gateway's secret")
 	}
 	o.AccessLifetime = cmp.Or(o.AccessLifetime, identity.DefaultLifetime)
-	o.RefreshLifetime = cmp.Or(o.RefreshLifetime, DefaultRefreshLifetime)
-	o.MaxLifetime = cmp.Or(o.MaxLifetime, DefaultMaxLifetime)
+	// Longer ones of one kind stretch the defaults of the next.
+	o.RefreshLifetime = cmp.Or(o.RefreshLifetime, max(DefaultRefreshLifetime, o.AccessLifetime))
+	o.MaxLifetime = cmp.Or(o.MaxLifetime, max(DefaultMaxLifetime, o.RefreshLifetime))
 	if o.AccessLifetime < 0 || o.RefreshLifetime < o.AccessLifetime || o.MaxLifetime < o.RefreshLifetime {
-		return nil, fmt.Errorf("lifetimes of tokens must grow: access %v, refresh %v, log-in %v", o.AccessLifetime, o.RefreshLifetime, o.MaxLifetime)
+		return nil, fmt.Errorf("access tokens (%v) must not outlive an unused log-in (%v), nor that the longest log-in (%v)",
+			o.AccessLifetime, o.RefreshLifetime, o.MaxLifetime)
 	}
 	if o.Reused == nil {
 		o.Reused = func() {}
