@@ -47,11 +47,14 @@ type socket struct {
 
 	ctx    context.Context // of the calls; ends with the socket
 	cancel context.CancelFunc
-	out    chan []byte // what is to be written
+	out    chan []byte // what is to be written; nil: the socket is to be closed
 
-	mu    sync.Mutex             // guards calls
-	calls map[string]*socketCall // by the keys of their ids; those whose end is not told
-	slots chan struct{}          // of calls that run
+	mu       sync.Mutex             // guards what follows
+	calls    map[string]*socketCall // by the keys of their ids; those whose end is not told
+	running  int                    // calls that have not ended
+	draining bool                   // no further call begins
+
+	slots chan struct{} // of calls whose end is not told, or that were cancelled and run on
 
 	ending  sync.Once
 	workers sync.WaitGroup // everything the socket has started
@@ -120,6 +123,39 @@ func (s *socket) end(code websocket.StatusCode, reason string) {
 	s.ending.Do(func() {
 		s.workers.Go(func() { _ = s.conn.Close(code, reason) })
 	})
+}
+
+// drain lets no further call begin and closes the socket after the last one.
+func (s *socket) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	if s.running == 0 {
+		s.workers.Go(func() { _ = s.send(nil) })
+	}
+}
+
+// begin counts a call in; false: no further one may begin.
+func (s *socket) begin(c *socketCall) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.running++
+	s.calls[c.key] = c
+	return true
+}
+
+// done counts a call out.
+func (s *socket) done() {
+	s.mu.Lock()
+	s.running--
+	last := s.draining && s.running == 0
+	s.mu.Unlock()
+	if last {
+		_ = s.send(nil)
+	}
 }
 
 // authenticate reads the first message, which must tell who opened the socket.
@@ -233,6 +269,10 @@ func (s *socket) write() {
 	for {
 		select {
 		case message := <-s.out:
+			if message == nil { // all that came before it has been written
+				s.end(goingAway())
+				return
+			}
 			// Not the socket's context: its end would tear the connection down under the
 			// close that is on its way.
 			ctx, cancel := context.WithTimeout(context.Background(), writeTimeout) //nolint:contextcheck // see above

@@ -121,6 +121,7 @@ func newChat(t *testing.T, edit func(*ChatOptions), behaviour ...upstreamtest.Be
 	c.url = "ws" + strings.TrimPrefix(server.URL, "http") + "/chat/ws"
 	t.Cleanup(func() {
 		c.sockets.Close()
+		c.sockets.cut()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		require.NoError(t, c.sockets.Wait(ctx))
@@ -557,22 +558,46 @@ func TestUnknownSocketsAreBounded(t *testing.T) {
 	c.open(t, "alice")
 }
 
-// At the server's end every socket is told, and its calls end.
+// At the server's end every socket is told, those with calls after the last.
 func TestSocketsClose(t *testing.T) {
 	t.Parallel()
-	c := newChat(t, nil, upstreamtest.Hang(upstreamtest.ChatEvents(true, "one ", "two")[:2]...))
-	busy, idle := c.open(t, "alice"), c.open(t, "bob")
-	busy.say(askHelper("1"))
-	busy.object()
-	c.sockets.Close()
-	for _, socket := range []*client{busy, idle} {
-		code, _ := socket.closed()
-		require.Equal(t, websocket.StatusGoingAway, code)
+	texts := upstreamtest.ChatEvents(true, "one ", "two")
+	goOn := make(chan struct{})
+	c := newChat(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		upstreamtest.Stream(texts[:2]...)(w, r)
+		<-goOn
+		for _, text := range texts[2:] {
+			_, _ = w.Write([]byte(text))
+		}
+	}, upstreamtest.Hang(texts[:2]...))
+	busy, stuck, idle := c.open(t, "alice"), c.open(t, "alice"), c.open(t, "bob")
+	for _, socket := range []*client{busy, stuck} {
+		socket.say(askHelper("1"))
+		require.Equal(t, "one ", socket.object()["content"])
 	}
+	c.sockets.Close()
+	code, _ := idle.closed()
+	require.Equal(t, websocket.StatusGoingAway, code)
+	busy.say(askHelper("2"))
+	require.InDelta(t, 503, busy.object()["status"], 0)
+	close(goOn)
+	text, final := busy.answer()
+	require.Equal(t, "two", text)
+	require.NotContains(t, final, "error")
+	code, _ = busy.closed()
+	require.Equal(t, websocket.StatusGoingAway, code)
+
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.sockets.Wait(soon), context.DeadlineExceeded)
+	code, _ = stuck.closed()
+	require.Equal(t, websocket.StatusGoingAway, code, "in the end it is cut")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	require.NoError(t, c.sockets.Wait(ctx))
-	require.Equal(t, llm.CauseClientGone, c.ledger.wait(t, 1)[0].ErrorCause)
+	rows := c.ledger.wait(t, 2)
+	require.Equal(t, llm.CauseNone, rows[0].ErrorCause)
+	require.Equal(t, llm.CauseClientGone, rows[1].ErrorCause)
 	_, response, err := websocket.Dial(t.Context(), c.url, nil)
 	require.Error(t, err)
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)

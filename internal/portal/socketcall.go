@@ -142,10 +142,14 @@ func (s *socket) chat(id jsontext.Value, body *heldBody) (code websocket.StatusC
 	}
 	begun = true
 	c.cancel, c.free = cancel, sync.OnceFunc(func() { <-s.slots })
-	s.mu.Lock()
-	s.calls[key] = c
-	s.mu.Unlock()
+	if !s.begin(c) {
+		cancel()
+		_ = body.Close()
+		c.fail(&llm.Error{Cause: llm.CauseUnavailable, RetryAfter: time.Second, Message: "the gateway goes away; open another socket"})
+		return 0, ""
+	}
 	s.workers.Go(func() {
+		defer s.done()
 		defer c.free()
 		defer cancel()
 		defer body.Close() //nolint:errcheck // it never fails

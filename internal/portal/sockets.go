@@ -42,19 +42,28 @@ func (s *Sockets) Len() int {
 }
 
 // Close closes all sockets, since the server goes away, and lets no further ones
-// in. Their calls end as those of callers who left. It does not wait; see
-// [Sockets.Wait].
+// in. A socket whose calls still run takes no further ones and is closed after
+// the last of them. It does not wait; see [Sockets.Wait].
 func (s *Sockets) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	for one := range s.open {
-		one.end(websocket.StatusGoingAway, "the server goes away")
+		one.drain()
 	}
 }
 
-// Wait waits until all sockets and their calls have ended, or ctx has. It is of
-// use after [Sockets.Close].
+// cut closes all sockets at once. Their calls end as those of callers who left.
+func (s *Sockets) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for one := range s.open {
+		one.end(goingAway())
+	}
+}
+
+// Wait waits, after [Sockets.Close], until all sockets and their calls have ended.
+// When ctx ends before, it cuts those that are left and waits no more.
 func (s *Sockets) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
@@ -65,6 +74,7 @@ func (s *Sockets) Wait(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+		s.cut()
 		return ctx.Err()
 	}
 }
@@ -98,13 +108,17 @@ func (s *Sockets) add(one *socket) (code websocket.StatusCode, reason string) {
 	s.unknown--
 	switch {
 	case s.closed:
-		return websocket.StatusGoingAway, "the server goes away"
+		return goingAway()
 	case s.by[user] >= maxSocketsOfUser:
 		return websocket.StatusTryAgainLater, "too many sockets of this user are open"
 	}
 	s.by[user]++
 	s.open[one] = struct{}{}
 	return 0, ""
+}
+
+func goingAway() (websocket.StatusCode, string) {
+	return websocket.StatusGoingAway, "the server goes away; open another socket"
 }
 
 // remove counts out what add counted in.
