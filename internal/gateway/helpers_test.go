@@ -23,6 +23,7 @@ import (
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/portal/apitest"
 	"github.com/financecommander/tollgate/internal/secret"
 	"github.com/financecommander/tollgate/internal/specialist"
 	"github.com/financecommander/tollgate/internal/upstream"
@@ -236,7 +237,7 @@ func setup(t *testing.T, configure func(*gateway.Options), providers ...*upstrea
 			require.NotContains(t, f.logs.String(), leak)
 		}
 	})
-	f.url, f.client = server.URL, &http.Client{Transport: transport}
+	f.url, f.client = server.URL, &http.Client{Transport: apitest.Transport(t, transport)}
 	return f
 }
 

@@ -113,6 +113,9 @@ func TestWhatIsNoticed(t *testing.T) {
 		"stream of another":    {"POST", "/v1/chat/completions", `{"model":"m","messages":[]}`, 200, stream, "data: {\"x\":1}\n\ndata: [DONE]\n\n", ""},
 		"dialect's prefix":     {"POST", "/openai/chat/completions", `{"model":"m","messages":[]}`, 200, object, `{}`, ""},
 		"model with a slash":   {"POST", "/gemini/v1beta/models/openai/gpt-4o:generateContent", `{}`, 200, object, `{}`, ""},
+		"model without models": {"POST", "/v1beta/openai/gpt-4o:generateContent", `{}`, 200, object, `{}`, ""},
+		"Gemini's version one": {"POST", "/v1/models/openai/gpt-4o:countTokens", `{}`, 200, object, `{}`, ""},
+		"last blank line":      {"POST", "/v1/chat/completions", `{"model":"m","messages":[]}`, 200, stream, "data: {}\n\ndata: [DONE]\n", ""},
 		"array of events":      {"POST", "/v1beta/models/m:streamGenerateContent", `{}`, 200, object, `[{}]`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

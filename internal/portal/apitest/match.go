@@ -39,6 +39,15 @@ func canonical(path string) string {
 			path = path[len(version):]
 		}
 	}
+	// Gemini's calls, whose version may be 1 and whose model may go without "models/".
+	name, called := strings.CutPrefix(path, "/v1/models/")
+	if !called {
+		name, called = strings.CutPrefix(path, "/v1beta/")
+		name = strings.TrimPrefix(name, "models/")
+	}
+	if called && strings.Contains(name, ":") {
+		path = "/v1beta/models/" + name
+	}
 	return path
 }
 
