@@ -493,6 +493,27 @@ func (r *reading) find(c *database.Conversation) (a *answer, changed <-chan stru
 	return a, r.p.changed, may
 }
 
+// guess gives the answer that must be a new conversation's whose question takes
+// long to be stored: the only one that no conversation is known of. Without it
+// the page would show no answer at all.
+func (r *reading) guess(c *database.Conversation) (only *answer) {
+	r.p.shard.mu.Lock()
+	defer r.p.shard.mu.Unlock()
+	if !r.fresh || c.AskedAt != nil {
+		return nil
+	}
+	for _, a := range r.p.answers {
+		switch {
+		case a.conversation != "" || a.started.Before(c.CreatedAt):
+		case only != nil:
+			return nil
+		default:
+			only = a
+		}
+	}
+	return only
+}
+
 // state says since when the answer is over (zero: it is not), and what will tell
 // that it is stored.
 func (a *answer) state() (ended time.Time, kept <-chan struct{}) {

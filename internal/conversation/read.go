@@ -73,7 +73,7 @@ func (s *Service) readAlong(ctx context.Context, c *database.Conversation, r *re
 		}
 		left := limit - time.Since(r.began)
 		if left <= 0 || !r.fresh {
-			return s.load(ctx, c, nil)
+			return s.load(ctx, c, r.guess(c))
 		}
 		if err := wait(ctx, min(left, pollEvery), changed); err != nil {
 			return nil, err
