@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/financecommander/tollgate/internal/database"
@@ -115,7 +116,8 @@ func (s *Service) load(ctx context.Context, c *database.Conversation, a *answer)
 	if err != nil {
 		return nil, err
 	}
-	if a != nil && !c.Answered {
+	// It may have been stored since c was read.
+	if a != nil && !slices.ContainsFunc(messages, func(m Message) bool { return m.Role == roleAssistant }) {
 		messages = append(messages, Message{Role: roleAssistant, Content: a.soFar(), Model: a.model, CreatedAt: a.started.UTC()})
 	}
 	return &Reading{Conversation: *s.show(c), Messages: messages}, nil

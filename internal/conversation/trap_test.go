@@ -348,8 +348,12 @@ func TestVeryLateQuestion(t *testing.T) {
 	}
 }
 
-// inParallel calls a function n times, a few at once.
+// inParallel calls a function n times, a few at once. A page has only so much
+// time, so the race detector, which takes most of it, gets fewer pages.
 func inParallel(n int, f func(i int)) {
+	if underRace {
+		n = min(n, 3)
+	}
 	var wg sync.WaitGroup
 	places := make(chan struct{}, 10)
 	for i := range n {
@@ -381,17 +385,18 @@ func TestThereIsATrap(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, false)
 	var mu sync.Mutex
-	lost := 0
+	tried, lost := 0, 0
 	inParallel(10, func(i int) {
 		question := fmt.Sprintf("slow 10 w%d-", i)
 		_, shown, _, err := (&page{site: s, who: fmt.Sprint("user", i), manners: manners{rereadAfter: 40 * time.Millisecond}}).ask(question)
 		mu.Lock()
 		defer mu.Unlock()
+		tried++
 		if err != nil || !slices.Equal(bare(shown), want(question)) {
 			lost++
 		}
 	})
-	require.Equal(t, 10, lost)
+	require.Equal(t, tried, lost)
 }
 
 // One user in many tabs at once, each with a question of its own.

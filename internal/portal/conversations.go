@@ -87,8 +87,10 @@ func (h *Handler) listConversations(w http.ResponseWriter, r *http.Request, p *i
 
 func (h *Handler) createConversation(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 	var set conversation.Settings
-	if err := readJSON(w, r, &set); err != nil {
-		return err
+	if r.ContentLength != 0 { // all of it is optional
+		if err := readJSON(w, r, &set); err != nil {
+			return err
+		}
 	}
 	made, err := h.o.Conversations.Create(r.Context(), p.UserHash, set)
 	if err != nil {

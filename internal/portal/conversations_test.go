@@ -100,6 +100,7 @@ func TestConversationsOfOthers(t *testing.T) {
 		require.Contains(t, off["error"], "turned off")
 	}
 	require.Empty(t, object(t, call(h, admin, "GET", "/conversations", ""), 200)["conversations"])
+	object(t, call(h, admin, "POST", "/conversations", ""), 200)
 	object(t, call(h, alice, "GET", "/conversations/"+id, ""), 200)
 }
 
