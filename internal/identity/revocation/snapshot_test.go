@@ -22,6 +22,7 @@ func TestRevoked(t *testing.T) {
 		Entry{Kind: Token, Value: "t", ExpiresAt: later},
 		Entry{Kind: Session, Value: "s", ExpiresAt: later},
 		Entry{Kind: User, Value: "u", IssuedBefore: noon.Add(300 * time.Millisecond), ExpiresAt: later},
+		Entry{Kind: User, Value: "at noon", IssuedBefore: noon, ExpiresAt: later},
 		Entry{Kind: Token, Value: long, ExpiresAt: later},
 		Entry{Kind: Token, Value: "nul\x00", ExpiresAt: later},
 	))
@@ -41,6 +42,7 @@ func TestRevoked(t *testing.T) {
 		"the user, issued before":                 {identity.Principal{UserHash: "u", IssuedAt: noon.Add(-time.Hour)}, true},
 		"the user, issued within the same second": {identity.Principal{UserHash: "u", IssuedAt: noon}, true},
 		"the user, issued a second later":         {identity.Principal{UserHash: "u", IssuedAt: noon.Add(time.Second)}, false},
+		"a user, issued at that very time":        {identity.Principal{UserHash: "at noon", IssuedAt: noon}, true},
 		"the user, without issued at":             {identity.Principal{UserHash: "u"}, true},
 		"a long id":                               {identity.Principal{TokenID: long, IssuedAt: noon}, true},
 		"another long id":                         {identity.Principal{TokenID: long + "x", IssuedAt: noon}, false},
