@@ -83,61 +83,83 @@ type grouping struct {
 const maxRowTokens = "1000000000000"
 
 func (db *DB) sumUsage(ctx context.Context, filter UsageFilter, by grouping, limit int) ([]UsageSum, error) {
-	// Sums of 64 bits are full at 9.2 million dollars, so millionths of a dollar and
-	// what is left of them are added up each for itself.
-	high, low, least := "sum(cost_picodollars / 1000000)", "sum(cost_picodollars % 1000000)", "min"
-	request := "CASE WHEN request_id = '' THEN id ELSE request_id END"
+	d := sumsSQLite
 	if db.dialect == Postgres {
-		high = "cast(div(sum(cost_picodollars), 1000000) AS bigint)"
-		low = "cast(mod(sum(cost_picodollars), 1000000) AS bigint)"
-		least = "least"
-		// Compared byte by byte, which is half of the work of doing it by the
-		// rules of a language.
-		request = `(CASE WHEN request_id = '' THEN CAST(id AS text) ELSE request_id END) COLLATE "C"`
+		d = sumsPostgres
 	}
-	requests := db.selectUsage(ctx, filter).Select(by.key + ` AS group_key, max(specialist_name) AS name,
-		max(CASE WHEN success THEN 1 ELSE 0 END) AS ok, max(latency_ms) AS latency, min(ttft_ms) AS ttft,
-		sum(` + least + `(input_tokens, ` + maxRowTokens + `)) AS input_tokens,
-		sum(` + least + `(output_tokens, ` + maxRowTokens + `)) AS output_tokens,
-		` + high + ` AS cost_high, ` + low + ` AS cost_low,
-		sum(CASE WHEN NOT priced AND input_tokens + output_tokens > 0 THEN 1 ELSE 0 END) AS unpriced`).
-		Group("group_key, " + request)
+	sums := db.selectUsage(ctx, filter).Select(by.key + " AS group_key, " + d.sums).Group("group_key")
+	requests := db.selectUsage(ctx, filter).Select(by.key + ` AS group_key, max(CASE WHEN success THEN 1 ELSE 0 END) AS ok,
+		max(latency_ms) AS latency, min(ttft_ms) AS ttft`).Group("group_key, " + d.request)
+	query := "WITH sums AS (?), requests AS (?), " + d.measured + " SELECT " + cmp.Or(by.label, "group_key") +
+		" AS key, * FROM sums JOIN measured USING (group_key) ORDER BY " + by.order + "group_key LIMIT ?"
 	var rows []struct {
 		UsageSum
 		CostHigh, CostLow int64
 	}
-	query := "SELECT " + cmp.Or(by.label, "group_key") + sumRequests + " ORDER BY " + by.order + "group_key LIMIT ?"
-	if err := db.gorm.WithContext(ctx).Raw("WITH requests AS (?), "+rankRequests+query, requests, limit).Scan(&rows).Error; err != nil {
+	if err := db.gorm.WithContext(ctx).Raw(query, sums, requests, limit).Scan(&rows).Error; err != nil {
 		return nil, fmt.Errorf("sum usage: %w", err)
 	}
-	sums := make([]UsageSum, len(rows))
+	found := make([]UsageSum, len(rows))
 	for i, row := range rows {
-		sums[i] = row.UsageSum
-		sums[i].Cost = big.NewInt(row.CostHigh)
-		sums[i].Cost.Mul(sums[i].Cost, big.NewInt(1_000_000)).Add(sums[i].Cost, big.NewInt(row.CostLow))
+		found[i] = row.UsageSum
+		found[i].Cost = big.NewInt(row.CostHigh)
+		found[i].Cost.Mul(found[i].Cost, big.NewInt(1_000_000)).Add(found[i].Cost, big.NewInt(row.CostLow))
 	}
-	return sums, nil
+	return found, nil
 }
 
-// Ranks stand for PostgreSQL's percentile_disc, which SQLite does not have; there
-// as here, in n values the one of rank ⌈n·p/100⌉ is percentile p.
-const (
-	rankRequests = `ranked AS (
-	SELECT *,
-		count(*) OVER (PARTITION BY group_key, ok) AS n,
-		row_number() OVER (PARTITION BY group_key, ok ORDER BY latency) AS latency_rank,
-		count(ttft) OVER (PARTITION BY group_key, ok) AS ttfts,
-		row_number() OVER (PARTITION BY group_key, ok ORDER BY ttft NULLS LAST) AS ttft_rank
-	FROM requests
-) `
-	sumRequests = ` AS key, max(name) AS name, count(*) AS requests, sum(1 - ok) AS errors,
-	cast(sum(input_tokens) AS bigint) AS input_tokens, cast(sum(output_tokens) AS bigint) AS output_tokens,
-	cast(sum(cost_high) AS bigint) + cast(sum(cost_low) AS bigint) / 1000000 AS cost_high,
-	cast(sum(cost_low) AS bigint) % 1000000 AS cost_low,
-	cast(sum(unpriced) AS bigint) AS unpriced,
-	min(CASE WHEN ok = 1 AND latency_rank = (n * 50 + 99) / 100 THEN latency END) AS latency_p50,
-	min(CASE WHEN ok = 1 AND latency_rank = (n * 95 + 99) / 100 THEN latency END) AS latency_p95,
-	min(CASE WHEN ok = 1 AND ttft_rank = (ttfts * 50 + 99) / 100 THEN ttft END) AS ttft_p50,
-	min(CASE WHEN ok = 1 AND ttft_rank = (ttfts * 95 + 99) / 100 THEN ttft END) AS ttft_p95
-FROM ranked GROUP BY group_key`
+// sumsOf are the parts of a query for sums that the databases say in their own
+// ways. Tokens and money are added up row by row, requests are counted and
+// measured in a pass of their own that carries little.
+type sumsOf struct {
+	sums     string // of a group's rows
+	request  string // which request a row is of; rows without an id are one each
+	measured string // counts and percentiles of requests, group by group
+}
+
+// Sums of 64 bits are full at 9.2 million dollars, so SQLite adds up millionths of
+// a dollar, and what is left of them, each for itself.
+var (
+	sumsPostgres = sumsOf{
+		sums: sumColumns("least") + `,
+			cast(div(sum(cost_picodollars), 1000000) AS bigint) AS cost_high,
+			cast(mod(sum(cost_picodollars), 1000000) AS bigint) AS cost_low`,
+		// Compared byte by byte, which is half of the work of doing it by the rules of
+		// a language.
+		request: `(CASE WHEN request_id = '' THEN CAST(id AS text) ELSE request_id END) COLLATE "C"`,
+		measured: `measured AS (SELECT group_key, count(*) AS requests, sum(1 - ok) AS errors,
+			percentile_disc(0.5) WITHIN GROUP (ORDER BY latency) FILTER (WHERE ok = 1) AS latency_p50,
+			percentile_disc(0.95) WITHIN GROUP (ORDER BY latency) FILTER (WHERE ok = 1) AS latency_p95,
+			percentile_disc(0.5) WITHIN GROUP (ORDER BY ttft) FILTER (WHERE ok = 1) AS ttft_p50,
+			percentile_disc(0.95) WITHIN GROUP (ORDER BY ttft) FILTER (WHERE ok = 1) AS ttft_p95
+			FROM requests GROUP BY group_key)`,
+	}
+	sumsSQLite = sumsOf{
+		sums: sumColumns("min") + `,
+			sum(cost_picodollars / 1000000) + sum(cost_picodollars % 1000000) / 1000000 AS cost_high,
+			sum(cost_picodollars % 1000000) % 1000000 AS cost_low`,
+		request: "CASE WHEN request_id = '' THEN id ELSE request_id END",
+		// Ranks stand for percentile_disc, which SQLite does not have; there as here, in
+		// n values the one of rank ⌈n·p/100⌉ is percentile p.
+		measured: `ranked AS (SELECT *,
+				count(*) OVER (PARTITION BY group_key, ok) AS n,
+				row_number() OVER (PARTITION BY group_key, ok ORDER BY latency) AS latency_rank,
+				count(ttft) OVER (PARTITION BY group_key, ok) AS ttfts,
+				row_number() OVER (PARTITION BY group_key, ok ORDER BY ttft NULLS LAST) AS ttft_rank
+				FROM requests),
+			measured AS (SELECT group_key, count(*) AS requests, sum(1 - ok) AS errors,
+				min(CASE WHEN ok = 1 AND latency_rank = (n * 50 + 99) / 100 THEN latency END) AS latency_p50,
+				min(CASE WHEN ok = 1 AND latency_rank = (n * 95 + 99) / 100 THEN latency END) AS latency_p95,
+				min(CASE WHEN ok = 1 AND ttft_rank = (ttfts * 50 + 99) / 100 THEN ttft END) AS ttft_p50,
+				min(CASE WHEN ok = 1 AND ttft_rank = (ttfts * 95 + 99) / 100 THEN ttft END) AS ttft_p95
+				FROM ranked GROUP BY group_key)`,
+	}
 )
+
+func sumColumns(least string) string {
+	tokens := func(column string) string {
+		return "cast(sum(" + least + "(" + column + ", " + maxRowTokens + ")) AS bigint) AS " + column
+	}
+	return "max(specialist_name) AS name, " + tokens("input_tokens") + ", " + tokens("output_tokens") +
+		", sum(CASE WHEN NOT priced AND input_tokens + output_tokens > 0 THEN 1 ELSE 0 END) AS unpriced"
+}

@@ -239,7 +239,13 @@ func TestSumUsageIsFast(t *testing.T) {
 	require.EqualValues(t, 100_000, total.Requests)
 	require.EqualValues(t, 1000, own.Requests)
 	require.Greater(t, len(groups), 29)
-	require.Less(t, max(byDay, all), 3*time.Second, "ten times what it takes")
+	// Machines differ, and other tests are at work; so it is held against the least
+	// that any sum takes, of which it takes about eight times.
+	least := fastest(func() error {
+		return db.gorm.Exec("SELECT sum(cost_picodollars), max(latency_ms) FROM usage_logs").Error
+	})
+	t.Log("a plain sum", least)
+	require.Less(t, max(byDay, all), 60*least)
 
 	plan := strings.Join(column(t, db, `EXPLAIN SELECT * FROM usage_logs WHERE user_hash = 'u7' AND "timestamp" >= now() - interval '31 days'`), "\n")
 	require.Contains(t, plan, "usage_logs_default_user_hash", plan)
