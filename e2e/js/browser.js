@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
 export const gateway = process.env.TOLLGATE_URL;
-export const patience = 10_000;
+export const patience = 30_000;
 
 assert.ok(gateway && process.env.CHROMIUM, 'run these tests with: go test ./e2e -run TestBrowser');
 

@@ -24,7 +24,7 @@ function visit(name, body, base) {
 
 const unauthorized = /status of 401/;
 
-describe('the portal in a browser', { concurrency: 4 }, () => {
+describe('the portal in a browser', { concurrency: 3 }, () => {
   visit('the frontend is served', async (visitor) => {
     const page = await visitor.open('/');
     assert.equal(page.url(), `${gateway}/portal/`);
@@ -40,15 +40,14 @@ describe('the portal in a browser', { concurrency: 4 }, () => {
     assert.match(await page.textContent('#who'), /<bits@example\.com> user$/);
     assert.ok(await page.locator('#specialists option').count() >= 4);
     const question = 'slow 12 bit';
-    const seen = new Set();
-    await ask(page, question);
-    await until('the answer is whole', async () => {
-      const text = (await messages(page)).at(-1)?.[1] ?? '';
-      seen.add(text);
-      return text === answerTo(question);
+    await page.evaluate(() => {
+      globalThis.seen = new Set();
+      new MutationObserver(() => seen.add(document.querySelector('#messages > li:last-child')?.firstChild?.data)).observe(document.querySelector('#messages'), { childList: true });
     });
-    assert.ok(seen.size > 4, `it came in pieces: ${[...seen].join(' | ')}`);
-    await answered(page, question);
+    await ask(page, question);
+    assert.deepEqual(await answered(page, question), [['user', question], ['assistant', answerTo(question)]]);
+    const seen = await page.evaluate(() => [...seen]);
+    assert.ok(seen.filter((text) => text && answerTo(question).startsWith(text)).length > 3, `it came in pieces: ${seen.join(' | ')}`);
     assert.match(await page.textContent('#messages .meta'), /^\S+ · \d+ \+ \d+ tokens · \d+ ms · \$0\.0\d+$/);
     assert.equal(await page.textContent('#title'), question);
 
@@ -65,26 +64,38 @@ describe('the portal in a browser', { concurrency: 4 }, () => {
   });
 
   // The page reads a new conversation again while its first answer streams, and
-  // what it shows then is replaced by what it read.
+  // what it shows then is replaced by what it read. A page that is late itself may
+  // lose something, so what it then shows does not count; what is stored does.
   const manners = ['instant', 'slow', 'delayed'];
   const delays = [0, 0, 40, 150, 400];
+  const late = 50;
   for (let person = 0; person < 4; person++) {
     visit(`first replies are whole (${person})`, async (visitor) => {
       const page = await visitor.signIn(`first${person}@example.com`);
-      for (const [i, rereadAfter] of delays.entries()) {
-        const question = `${manners[(person + i) % 3]} 10 p${person}c${i}w`;
+      let again = 0;
+      for (let i = 0; i < delays.length; i++) {
+        const rereadAfter = delays[i];
+        const question = `${manners[(person + i) % 3]} 10 p${person}c${i}a${again}w`;
+        const want = [['user', question], ['assistant', answerTo(question)]];
         await page.evaluate((set) => Object.assign(knobs, set), { rereadAfter, storeFirst: (person + i) % 2 === 1 });
         await page.click('#new');
+        await page.evaluate(() => worstLag());
         await ask(page, question);
         await answered(page, question);
-        const want = [['user', question], ['assistant', answerTo(question)]];
-        await page.waitForTimeout(Math.max(0, rereadAfter - 100)); // a late reading must not spoil it either
-        assert.deepEqual(await messages(page), want, `${question}, read again after ${rereadAfter} ms`);
+        await page.waitForTimeout(rereadAfter + 100); // a late reading must not spoil it either
+        const [shown, lag] = [await messages(page), await page.evaluate(() => worstLag())];
         await page.reload();
         await until('it is back', async () => (await messages(page)).length >= want.length);
         assert.deepEqual(await messages(page), want, `${question}, after a reload`);
         assert.equal(await page.textContent('#title'), question);
+        if (lag > late && again < 5 && JSON.stringify(shown) !== JSON.stringify(want)) {
+          again++;
+          i--;
+          continue;
+        }
+        assert.deepEqual(shown, want, `${question}, read again after ${rereadAfter} ms by a page that is late by ${Math.round(lag)} ms`);
       }
+      if (again) console.log(`person ${person}: ${again} conversations more, since the browser was too slow`);
       assert.doesNotMatch(await page.textContent('#conversations'), /New conversation|undefined/);
     });
   }
@@ -118,14 +129,14 @@ describe('the portal in a browser', { concurrency: 4 }, () => {
     await until('the final chunk', () => whole.getAttribute('data-final'));
     assert.equal(await whole.textContent(), 'ws1 ws2 ws3 ws4');
 
-    await say('slow 100 cut');
+    await say('slow 400 cut');
     const cut = page.locator('#live li').nth(1);
     await until('it begins', async () => /cut2/.test(await cut.textContent()));
     await page.click('#cancel');
     const final = JSON.parse(await until('the final chunk', () => cut.getAttribute('data-final')));
     const text = await cut.textContent();
-    assert.equal(final.is_final, true);
-    assert.ok(!/cut60/.test(text), text);
+    assert.equal(final.error, 'cancelled');
+    assert.ok(!/cut400/.test(text), text);
     await page.waitForTimeout(300);
     assert.equal(await cut.textContent(), text, 'nothing arrives after it');
 
@@ -176,10 +187,10 @@ describe('the portal in a browser', { concurrency: 4 }, () => {
     await first.click('#logout');
     await first.waitForSelector('#login:not([hidden])');
     assert.equal(await first.textContent('#notice'), 'logged out: true');
-    const from = Date.now();
+    const before = visitor.requests.length;
     await second.click('#usage'); // it still has both tokens
     await second.waitForSelector('#login:not([hidden])');
-    assert.ok(Date.now() - from < 1000, `${Date.now() - from} ms`);
+    assert.deepEqual(visitor.requests.slice(before), [`GET ${gateway}/usage/logs?limit=50`, `POST ${gateway}/auth/refresh`], 'at once');
   });
 
   visit('the documentation lists every operation', async (visitor) => {
