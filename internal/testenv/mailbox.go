@@ -24,13 +24,14 @@ type Mailbox struct {
 
 	mu       sync.Mutex          // guards what follows
 	messages map[string][]string // plain text by recipient, oldest first
+	arrived  chan struct{}       // closed at the next one
 	refusal  string
 }
 
 // Mail starts a mail server that wants its clients to log in, without TLS.
 func Mail(t testing.TB, user, password string) *Mailbox {
 	t.Helper()
-	m := &Mailbox{user: user, password: password, messages: map[string][]string{}}
+	m := &Mailbox{user: user, password: password, messages: map[string][]string{}, arrived: make(chan struct{})}
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{box: m}, nil }))
 	server.Domain, server.AllowInsecureAuth = "mail.test", true
 	server.ReadTimeout, server.WriteTimeout = 10*time.Second, 10*time.Second
@@ -69,13 +70,20 @@ func (m *Mailbox) To(recipient string) []string {
 // text.
 func (m *Mailbox) WaitTo(t testing.TB, recipient string, n int) string {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(pollInterval) {
-		if texts := m.To(recipient); len(texts) >= n {
+	timeout := time.After(15 * time.Second)
+	for {
+		m.mu.Lock()
+		texts, arrived := m.messages[recipient], m.arrived
+		m.mu.Unlock()
+		if len(texts) >= n {
 			return texts[n-1]
 		}
+		select {
+		case <-arrived:
+		case <-timeout:
+			t.Fatalf("mail %d did not come within 15 s", n)
+		}
 	}
-	t.Fatalf("mail %d did not come within 15 s", n)
-	return ""
 }
 
 // mailSession is one client's.
@@ -131,6 +139,8 @@ func (s *mailSession) Data(r io.Reader) error {
 	for _, to := range s.to {
 		s.box.messages[to] = append(s.box.messages[to], text)
 	}
+	close(s.box.arrived)
+	s.box.arrived = make(chan struct{})
 	return nil
 }
 
