@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,19 +57,18 @@ func TestSweep(t *testing.T) {
 // countingStore counts what the background asks for.
 type countingStore struct {
 	Store
-	looks, sweeps, touches int
-	rows                   int64
+	looks, sweeps, touches, rows atomic.Int64
 }
 
 func (s *countingStore) ListBlockedUsers(context.Context) ([]string, error) {
-	s.looks++
+	s.looks.Add(1)
 	return []string{"blocked"}, nil
 }
 
 func (s *countingStore) DeleteExpiredSessions(_ context.Context, _ time.Time, limit int) (int64, error) {
-	s.sweeps++
-	n := min(s.rows, int64(limit))
-	s.rows -= n
+	s.sweeps.Add(1)
+	n := min(s.rows.Load(), int64(limit))
+	s.rows.Add(-n)
 	return n, nil
 }
 
@@ -77,21 +77,22 @@ func (s *countingStore) DeleteOldAPITokens(context.Context, time.Time, int) (int
 }
 
 func (s *countingStore) TouchAPITokens(context.Context, []string, time.Time) error {
-	s.touches++
+	s.touches.Add(1)
 	return nil
 }
 
 func TestBackground(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &countingStore{rows: 3*sweepBatch + 1}
+		store := new(countingStore)
+		store.rows.Store(3*sweepBatch + 1)
 		m := newKeys(t, "key")
 		m.o.Store = store
 		m.Stop() // without a start
 		m.Start(t.Context())
 		m.Start(t.Context())
 		synctest.Wait()
-		require.Equal(t, 1, store.looks)
+		require.EqualValues(t, 1, store.looks.Load())
 		require.True(t, m.Revoked(&identity.Principal{UserHash: "blocked"}))
 		require.False(t, m.Revoked(&identity.Principal{UserHash: "other"}))
 
@@ -101,18 +102,18 @@ func TestBackground(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		require.Equal(t, 13, store.looks)
-		require.InDelta(t, 6, store.touches, 1)
-		require.Zero(t, store.sweeps)
+		require.EqualValues(t, 13, store.looks.Load())
+		require.InDelta(t, 6, store.touches.Load(), 1)
+		require.Zero(t, store.sweeps.Load())
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		require.Equal(t, 4, store.sweeps, "in batches, until none is left")
-		require.Zero(t, store.rows)
+		require.EqualValues(t, 4, store.sweeps.Load(), "in batches, until none is left")
+		require.Zero(t, store.rows.Load())
 
-		touches := store.touches
+		touches := store.touches.Load()
 		m.Used(p)
 		m.Stop()
-		require.Equal(t, touches+1, store.touches, "what is noted is written at the end")
+		require.Equal(t, touches+1, store.touches.Load(), "what is noted is written at the end")
 		m.Stop()
 	})
 }
