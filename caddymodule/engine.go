@@ -17,6 +17,7 @@ import (
 
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/dialect"
+	"github.com/financecommander/tollgate/internal/egress"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/identity/login"
@@ -235,6 +236,9 @@ func (e *engine) openSpecialists(caddy.Context) (err error) {
 	return nil
 }
 
+// guarded carries calls to places that admins named through the API.
+var guarded = egress.NewTransport()
+
 // newGateway makes the gateway of one llm_proxy handler.
 func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
 	var fetch gateway.Fetch
@@ -242,7 +246,7 @@ func (e *engine) newGateway(anonymous bool) *gateway.Gateway {
 		fetch = gateway.FetchWith(client)
 	}
 	return gateway.New(gateway.Options{
-		Answers:   e.answers(),
+		Answers: e.answers(), Guarded: guarded,
 		Seal:      func(owner string) dialect.Sealer { return e.seals.ForOwner(owner) },
 		Responses: e.responses, Fetch: fetch, DropUnsupported: e.app.Unsupported == "drop",
 		Logger: e.logger, Providers: e.providers, Specialists: e.specialists, Aliases: e.app.Aliases,

@@ -134,11 +134,20 @@ func (ex *exchange) send(ctx context.Context, a *attempt, body *upstreamBody) (*
 		Body:   body.reader(), ContentLength: int64(len(body.content)),
 		GetBody: func() (io.ReadCloser, error) { return body.reader(), nil },
 	}).WithContext(ctx)
-	resp, failure := a.target.provider.Transport.RoundTrip(request)
+	resp, failure := ex.transport(a).RoundTrip(request)
 	if failure != nil {
 		return nil, ex.transportError(a, failure)
 	}
 	return resp, nil
+}
+
+// transport is what carries an attempt. An address that an admin gave a specialist
+// may be a name that leads inside.
+func (ex *exchange) transport(a *attempt) http.RoundTripper {
+	if s := ex.route.specialist; ex.g.Guarded != nil && !a.withKey && s != nil && !s.ReadOnly {
+		return ex.g.Guarded
+	}
+	return a.target.provider.Transport
 }
 
 // prepare makes the body for the target out of the caller's, in the first of its

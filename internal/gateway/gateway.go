@@ -119,6 +119,10 @@ type Options struct {
 	// Fetch gets media that an upstream takes only as content. nil: such calls
 	// are refused.
 	Fetch Fetch
+	// Guarded carries calls to addresses that a specialist has of its own and that
+	// are not its provider's, unless the specialist is the configuration's. nil:
+	// the provider's transport does.
+	Guarded http.RoundTripper
 	// ForwardHeaders are request headers to pass on to upstreams, besides the
 	// dialects' own. Default: none.
 	ForwardHeaders []string
