@@ -169,7 +169,7 @@ func (e *engine) openMail(key secret.Secret) error {
 	return err
 }
 
-// attempts limits how often somebody may try to sign in with one address.
+// attempts limits how often a code may be asked for with one address.
 func (e *engine) attempts(ctx context.Context, key string) error {
 	decision, err := e.limiter.Take(ctx, ratelimit.Ask{Key: "login:" + key, Limit: perAddress, N: 1})
 	if err != nil {
@@ -181,8 +181,8 @@ func (e *engine) attempts(ctx context.Context, key string) error {
 	return nil
 }
 
-// perAddress is how many codes an address is sent, and how often codes typed for
-// it are looked at.
+// perAddress is how many codes an address is sent. How often a code may be guessed
+// is the code's own affair; see package login.
 var perAddress = ratelimit.Limit{Rate: 5, Period: time.Hour, Burst: 5}
 
 // startIdentity begins the background work of who may come in.
