@@ -160,14 +160,23 @@ func TestAPITokensAreBounded(t *testing.T) {
 		}
 		var made atomic.Int64
 		var wg sync.WaitGroup
+		start := make(chan struct{})
 		for range 20 {
 			wg.Go(func() {
+				for range 5 { // so that all connections are there when it matters
+					if _, err := r.Tokens(ctx, alice.UserHash); err != nil {
+						t.Errorf("list: %v", err)
+					}
+				}
+				<-start
 				_, _, err := r.MintToken(ctx, alice, TokenRequest{Name: "many at once", Lifetime: time.Hour})
 				if err == nil {
 					made.Add(1)
 				}
 			})
 		}
+		time.Sleep(200 * time.Millisecond)
+		close(start)
 		wg.Wait()
 		require.EqualValues(t, 5, made.Load())
 		_, _, err := r.MintToken(ctx, alice, TokenRequest{Name: "one more", Lifetime: time.Hour})
