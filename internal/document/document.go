@@ -32,9 +32,11 @@ const (
 	// MaxText is as much text as a document may have, in bytes: some 250,000
 	// tokens, more than most models take.
 	MaxText = 1 << 20
-	// maxTime is as long as reading may take; an ordinary file takes a tenth of a
-	// second. maxWait is as long as a file waits for others to be read.
-	maxTime = 5 * time.Second
+	// maxWork is how much of a processor reading may take; an ordinary file takes a
+	// tenth of a second. maxTime is the same by the clock, which says less on a busy
+	// machine, and maxWait is as long as a file waits for others to be read.
+	maxWork = 5 * time.Second
+	maxTime = 30 * time.Second
 	maxWait = 10 * time.Second
 	// maxMemory is how much of it the reading process may have.
 	maxMemory = 256 << 20

@@ -58,14 +58,15 @@ func exitCode(err error) int {
 	return exitCode(ErrUnreadable)
 }
 
-// exitOver ends the process when it has more memory than it may. Go asks the
+// exitOver ends the process when it has more memory, or has worked longer, than it
+// may. Go asks the
 // system for memory piece by piece and touches it when it is written, so this is
 // seen long before it hurts.
 func exitOver(limit uint64) {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	for range time.Tick(2 * time.Millisecond) {
 		metrics.Read(sample)
-		if sample[0].Value.Uint64()-sample[1].Value.Uint64() > limit {
+		if sample[0].Value.Uint64()-sample[1].Value.Uint64() > limit || cpuTime() > maxWork {
 			os.Exit(exitCode(ErrTooHard))
 		}
 	}
