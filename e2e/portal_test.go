@@ -90,7 +90,7 @@ func TestPortal(t *testing.T) {
 			{"GET", "/nowhere", g.Token, http.StatusNotFound},
 			{"DELETE", "/health", g.Token, http.StatusMethodNotAllowed},
 			{"PUT", "/usage/logs", g.Token, http.StatusMethodNotAllowed},
-			{"GET", "/auth/login", "", http.StatusMethodNotAllowed},
+			{"GET", "/auth/login", g.Token, http.StatusMethodNotAllowed},
 			{"GET", "/usage/logs?limit=0", g.Token, http.StatusUnprocessableEntity},
 			{"POST", "/chat/send", g.Token, http.StatusUnprocessableEntity},
 		} {

@@ -41,6 +41,7 @@ describe('the portal in a browser', { concurrency: 3 }, () => {
     assert.ok(await page.locator('#specialists option').count() >= 4);
     const question = 'slow 12 bit';
     await page.evaluate(() => {
+      knobs.rereadAfter = 1e6; // tests of their own look at that
       globalThis.seen = new Set();
       new MutationObserver(() => seen.add(document.querySelector('#messages > li:last-child')?.firstChild?.data)).observe(document.querySelector('#messages'), { childList: true });
     });
@@ -163,6 +164,7 @@ describe('the portal in a browser', { concurrency: 3 }, () => {
     assert.notEqual(renewed.refresh_token, before.refresh_token);
     assert.equal(visitor.requests.filter((request) => request.endsWith('/auth/refresh')).length, 1);
     const question = 'instant 2 again';
+    await page.evaluate(() => { knobs.rereadAfter = 1e6; });
     await ask(page, question);
     await answered(page, question);
     assert.deepEqual((await messages(page)).at(-1), ['assistant', answerTo(question)]);
