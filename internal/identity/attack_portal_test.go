@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math/big"
 	"strings"
 	"sync"
@@ -75,9 +76,7 @@ func olds(claims map[string]any) string {
 
 func theirs(claims map[string]any) string {
 	good := goodClaims("https://idp", map[string]any{"tenant": "acme"})
-	for name, value := range claims {
-		good[name] = value
-	}
+	maps.Copy(good, claims)
 	return signed(jwt.SigningMethodEdDSA, keyring().ed, nil, good)
 }
 
