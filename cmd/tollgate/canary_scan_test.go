@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,10 +41,7 @@ func (c canaries) scan(t *testing.T, where string, said []byte) {
 
 // without leaves some out.
 func (c canaries) without(names ...string) canaries {
-	rest := canaries{}
-	for what, text := range c {
-		rest[what] = text
-	}
+	rest := maps.Clone(c)
 	for _, name := range names {
 		delete(rest, name)
 	}

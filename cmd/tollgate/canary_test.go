@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -67,12 +68,8 @@ func TestCanaries(t *testing.T) {
 	w.badRequests()
 	w.signOut()
 
-	everything := canaries{}
-	for _, part := range []canaries{w.secrets, w.personal} {
-		for what, text := range part {
-			everything[what] = text
-		}
-	}
+	everything := w.secrets.without()
+	maps.Copy(everything, w.personal)
 	for _, path := range []string{"/metrics", "/llm/status", "/config/"} {
 		everything.scan(t, path, []byte(w.do("GET", w.Admin+path, "", "").Body))
 	}
@@ -360,7 +357,7 @@ func (w *canaryWalk) liveChat() {
 		w.personal.scan(w.t, "WebSocket", []byte(err.Error()))
 	}
 	conn := dial(`{"type":"auth","token":"` + w.token + `"}`)
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	finals := func(body string) string {
 		require.NoError(w.t, conn.Write(ctx, websocket.MessageText, []byte(body)))
 		var all strings.Builder

@@ -113,7 +113,9 @@ func TestRoles(t *testing.T) {
 		for _, call := range []struct{ method, path, body string }{
 			{"POST", "/v1/chat/completions", chat(specialist, false)},
 			{"POST", "/chat/send", `{"specialist_id":"` + specialist + `","message":"Hello!"}`},
-			{"GET", "/specialists/", ""}, {"GET", "/conversations/", ""}, {"POST", "/conversations/", "{}"},
+			{"GET", "/specialists/", ""},
+			{"GET", "/conversations/", ""},
+			{"POST", "/conversations/", "{}"},
 		} {
 			a := g.do(call.method, call.path, viewer, call.body)
 			require.Equal(t, 403, a.Status, "%s %s: %s", call.method, call.path, a.Body)
