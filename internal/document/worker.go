@@ -59,9 +59,8 @@ func exitCode(err error) int {
 }
 
 // exitOver ends the process when it has more memory, or has worked longer, than it
-// may. Go asks the
-// system for memory piece by piece and touches it when it is written, so this is
-// seen long before it hurts.
+// may. Go asks the system for memory piece by piece and touches it when it is
+// written, so this is seen long before it hurts.
 func exitOver(limit uint64) {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	for range time.Tick(2 * time.Millisecond) {

@@ -311,15 +311,20 @@ func TestSocketErrors(t *testing.T) {
 
 func TestSocketUpstreamErrors(t *testing.T) {
 	t.Parallel()
-	c := newChat(t, nil, upstreamtest.JSON(429, `{}`, "Retry-After", "7"), upstreamtest.Drip(30*time.Millisecond, upstreamtest.ChatEvents(true, "Hel", "lo")[:2]...))
+	heard := make(chan struct{})
+	c := newChat(t, nil, upstreamtest.JSON(429, `{}`, "Retry-After", "7"), func(w http.ResponseWriter, r *http.Request) {
+		upstreamtest.Stream(upstreamtest.ChatEvents(true, "Hel", "lo")[:2]...)(w, r)
+		<-heard // and then it breaks off
+	})
 	socket := c.open(t, "alice")
 	socket.say(askHelper("1"))
 	v := socket.object()
 	require.InDelta(t, 429, v["status"], 0)
 	require.InDelta(t, 7, v["retry_after"], 0)
 	socket.say(askHelper("2"))
-	text, final := socket.answer()
-	require.Contains(t, text, "Hel")
+	require.Equal(t, "Hel", socket.object()["content"])
+	close(heard)
+	_, final := socket.answer()
 	require.NotEmpty(t, final["error"])
 	require.NotContains(t, final, "status", "it had begun")
 	c.ledger.wait(t, 2)
