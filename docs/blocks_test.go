@@ -31,12 +31,16 @@ type block struct {
 	line     int
 	language string
 	note     string
+	route    string // "GET /path" of the section that it stands in; "" for others
 	text     string
 }
 
 func (b block) String() string { return fmt.Sprintf("%s:%d", filepath.Base(b.page), b.line) }
 
 var noteComment = regexp.MustCompile(`^<!-- test: (.+) -->$`)
+
+// routeHeading is what a route's section begins with.
+var routeHeading = regexp.MustCompile("^### `([A-Z]+ [^`]+)`$")
 
 func read(t *testing.T, page string) string {
 	t.Helper()
@@ -49,12 +53,12 @@ func read(t *testing.T, page string) string {
 func blocksOf(t *testing.T, page string) (blocks []block) {
 	t.Helper()
 	var open *block
-	before := ""
+	before, route := "", ""
 	for i, line := range strings.Split(read(t, page), "\n") {
 		language, fence := strings.CutPrefix(line, "```")
 		switch {
 		case fence && open == nil:
-			open = &block{page: page, line: i + 1, language: language}
+			open = &block{page: page, line: i + 1, language: language, route: route}
 			if note := noteComment.FindStringSubmatch(before); note != nil {
 				open.note = note[1]
 			}
@@ -63,6 +67,11 @@ func blocksOf(t *testing.T, page string) (blocks []block) {
 			open = nil
 		case open != nil:
 			open.text += line + "\n"
+		case strings.HasPrefix(line, "#"):
+			route = ""
+			if heading := routeHeading.FindStringSubmatch(line); heading != nil {
+				route = heading[1]
+			}
 		}
 		before = line
 	}

@@ -17,8 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/financecommander/tollgate/internal/portal/apitest"
 
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/metrics"
@@ -149,9 +152,41 @@ func tryJSON(t *testing.T, g *site, b block) {
 		file := g.write(t, "example.json", b.text)
 		output, err := g.run(t, g.binary, "validate", "--config", file)
 		require.NoError(t, err, output)
+	case b.route != "":
+		tryMessage(t, b)
 	default:
 		t.Fatal("nothing is known of what this JSON is")
 	}
+}
+
+// tryMessage holds an example in a route's section against what the OpenAPI
+// document says of the route's requests and answers.
+func tryMessage(t *testing.T, b block) {
+	t.Helper()
+	document, err := apitest.Document()
+	require.NoError(t, err)
+	method, path, _ := strings.Cut(b.route, " ")
+	item := document.Paths.Value(path)
+	require.NotNil(t, item, b.route)
+	operation := item.GetOperation(method)
+	require.NotNil(t, operation, b.route)
+	content := []openapi3.Content{operation.Responses.Value("200").Value.Content}
+	if operation.RequestBody != nil {
+		content = append(content, operation.RequestBody.Value.Content)
+	}
+	var example any
+	require.NoError(t, json.Unmarshal([]byte(b.text), &example))
+	var wrong []error
+	for _, c := range content {
+		if media := c.Get("application/json"); media != nil {
+			err := media.Schema.Value.VisitJSON(example)
+			if err == nil {
+				return
+			}
+			wrong = append(wrong, err)
+		}
+	}
+	t.Fatalf("%s is neither a request nor an answer of %s: %v", b, b.route, errors.Join(wrong...))
 }
 
 // withFiles makes the secret files that a configuration reads, and leads it to

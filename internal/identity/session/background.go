@@ -9,7 +9,7 @@ import (
 
 const (
 	// lookInterval is how often a replica looks who is blocked.
-	lookInterval = 5 * time.Second
+	lookInterval = 500 * time.Millisecond
 	// sweepInterval is about how often expired rows are deleted. They are good for
 	// nothing meanwhile.
 	sweepInterval = 5 * time.Minute
