@@ -180,7 +180,7 @@ func (a *App) Start() error {
 		}
 		a.metrics = server
 	}
-	a.warnTrusted()
+	a.warnTrusted(a.engine.trusted)
 	a.welcome()
 	return nil
 }

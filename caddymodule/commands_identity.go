@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/identity/revocation"
 	"github.com/financecommander/tollgate/internal/identity/session"
 )
@@ -88,10 +89,7 @@ func commandRevoke(flags caddycmd.Flags) (int, error) {
 	// the token is a good one.
 	var claims jwt.RegisteredClaims
 	if _, _, err := jwt.NewParser().ParseUnverified(id, &claims); err == nil {
-		if claims.ID == "" {
-			return caddy.ExitCodeFailedStartup, errors.New(`the token has no id ("jti"), so it cannot be withdrawn alone; see "tollgate user block"`)
-		}
-		id = claims.ID
+		id = cmp.Or(claims.ID, identity.IDOf(id))
 		if claims.ExpiresAt != nil {
 			expires = claims.ExpiresAt.Add(time.Hour) // for clocks that differ
 		}

@@ -171,11 +171,16 @@ func (a *App) trusted(others bool) (when func() bool, anywhere bool) {
 	return nil, false
 }
 
-// warnTrusted says at each start that anybody can be anybody.
-func (a *App) warnTrusted() {
-	if a.Login.Trusted == trustedAnywhere {
+// warnTrusted says at each start who signs in without proof.
+func (a *App) warnTrusted(trusted func() bool) {
+	switch {
+	case trusted == nil || !trusted():
+	case a.Login.Trusted == trustedAnywhere:
 		a.logger.Warn("anybody who reaches this gateway can sign in as anybody, without proof (login trusted anywhere); " +
-			"set up e-mail codes or OpenID Connect and remove it")
+			"set up codes by mail or OpenID Connect and remove it")
+	default:
+		a.logger.Warn("whoever sits at this machine can sign in as anybody, without proof, while the gateway listens on loopback alone; " +
+			"set up codes by mail or OpenID Connect to end it")
 	}
 }
 

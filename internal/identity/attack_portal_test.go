@@ -38,7 +38,7 @@ func portalVictim(t testing.TB) victim {
 	idp := keyIssuer("idp", keyring().ed)
 	idp.Require = map[string]string{"tenant": "acme"}
 	v, err := New([]Issuer{own, bare, idp}, Options{Revocations: revokedThings{
-		"gone-token": true, "gone-session": true, HashEmail("gone@example.com"): true, idOf(withoutID()): true,
+		"gone-token": true, "gone-session": true, HashEmail("gone@example.com"): true, IDOf(withoutID()): true,
 		Hasher{}.hashSubject("https://idp", "gone"): true,
 	}})
 	require.NoError(t, err)

@@ -188,7 +188,7 @@ func (v *Verifier) verify(ctx context.Context, token string, key cacheKey) (*Pri
 		return nil, refuse(messageClaims, err)
 	}
 	if p.TokenID == "" {
-		p.TokenID = idOf(token)
+		p.TokenID = IDOf(token)
 	}
 	v.remember(key, p, from.keys.trust())
 	return p, nil
@@ -216,9 +216,10 @@ func (v *Verifier) chooseKey(ctx context.Context, token *jwt.Token) (*issuer, an
 	return from, key, err
 }
 
-// idOf names a token that has no id of its own, so that it can be revoked: by the
-// hash of what was signed, since the same can be signed more than once.
-func idOf(token string) string {
+// IDOf names a token (three parts with dots between) that has no id of its own, so
+// that it can be revoked: by the hash of what was signed, since the same can be
+// signed more than once.
+func IDOf(token string) string {
 	sum := sha256.Sum256([]byte(token[:strings.LastIndexByte(token, '.')]))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -102,7 +102,7 @@ func TestBackground(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		require.EqualValues(t, 13, store.looks.Load())
+		require.EqualValues(t, 1+time.Minute/lookInterval, store.looks.Load())
 		require.InDelta(t, 6, store.touches.Load(), 1)
 		require.Zero(t, store.sweeps.Load())
 		time.Sleep(5 * time.Minute)
