@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/financecommander/tollgate/internal/portal/apitest"
 )
 
 // answer is a whole HTTP answer.
@@ -63,6 +65,25 @@ func newClient(socket string) *http.Client {
 	}
 }
 
+// checked holds all that is said to and by the gateway's API against its OpenAPI
+// document.
+func (g *gateway) checked() {
+	bare := g.client.Transport
+	api := apitest.Transport(g.t, bare)
+	g.client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		for _, other := range []string{"/portal", "/assets/", "/images/", "/favicon.ico", "/metrics", "/config/", "/llm/"} {
+			if strings.HasPrefix(r.URL.Path, other) {
+				return bare.RoundTrip(r)
+			}
+		}
+		return api.RoundTrip(r)
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // listenOnSocket makes the gateway listen on a Unix socket.
 func (g *gateway) listenOnSocket() {
 	g.t.Helper()
@@ -72,6 +93,7 @@ func (g *gateway) listenOnSocket() {
 	socket := filepath.Join(dir, "socket")
 	g.setenv("LISTEN=unix/" + socket)
 	g.client, g.bind = newClient(socket), "unix/"+socket
+	g.checked()
 	g.URL = "http://localhost"
 }
 

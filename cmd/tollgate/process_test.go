@@ -53,6 +53,7 @@ func newGateway(t *testing.T, env ...string) *gateway {
 		env: map[string]string{"LISTEN": listen, "ADMIN_LISTEN": admin}, client: newClient(""), bind: "127.0.0.1",
 	}
 	g.setenv(env...)
+	g.checked()
 	t.Cleanup(func() {
 		g.kill()
 		if t.Failed() {
