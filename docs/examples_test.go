@@ -21,10 +21,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/financecommander/tollgate/internal/portal/apitest"
-
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/metrics"
+	"github.com/financecommander/tollgate/internal/portal/apitest"
 	"github.com/financecommander/tollgate/internal/testenv"
 )
 

@@ -67,7 +67,7 @@ func scanPostgres(t *testing.T, url string) string {
 		require.NoError(t, err)
 		for _, text := range texts {
 			all.WriteString(text)
-			for _, piece := range strings.Split(text, `\\x`) {
+			for piece := range strings.SplitSeq(text, `\\x`) {
 				digits := strings.IndexFunc(piece, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
 				bytes, _ := hex.DecodeString(piece[:max(digits, 0)])
 				all.Write(bytes)

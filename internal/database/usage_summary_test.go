@@ -192,7 +192,7 @@ func TestSumsOfMoneyDoNotOverflow(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "46116860184273879035", total.Cost.String())
 		require.EqualValues(t, 3, total.Requests)
-		require.EqualValues(t, 5e12, total.InputTokens)
+		require.EqualValues(t, 5_000_000_000_000, total.InputTokens)
 	})
 }
 

@@ -87,7 +87,7 @@ func Text(ctx context.Context, file io.Reader) (string, error) {
 	defer cancel()
 
 	var text limitedBuffer
-	worker := exec.CommandContext(bounded, program())
+	worker := exec.CommandContext(bounded, program()) //nolint:gosec // our own program
 	worker.Args = []string{workerName}
 	worker.Env = workerEnv // and nothing of ours
 	worker.Stdin = file

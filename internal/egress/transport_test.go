@@ -27,7 +27,7 @@ func TestTransportReachesPublicAddressesOnly(t *testing.T) {
 	}
 	for _, url := range []string{server.URL, "http://public.example:" + port, "http://[::ffff:127.0.0.1]:" + port} {
 		transport := newTransport(p)
-		_, err := transport.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)) //nolint:bodyclose // there is none
+		_, err := transport.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))
 		require.ErrorContains(t, err, "cannot be reached", url)
 	}
 	require.NotZero(t, looks)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -41,9 +42,7 @@ type attached struct {
 func ask(t *testing.T, members map[string]any, files ...attached) string {
 	t.Helper()
 	body := map[string]any{"message": "say: I see", "attachments": files}
-	for name, value := range members {
-		body[name] = value
-	}
+	maps.Copy(body, members)
 	text, err := json.Marshal(body)
 	require.NoError(t, err)
 	return string(text)

@@ -222,13 +222,13 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 	case err == nil:
 		s.done()
 	case failure != nil && failure.permanent:
-		log.Error("a mail was refused", slog.String("because", err.Error()))
+		log.ErrorContext(ctx, "a mail was refused", slog.String("because", err.Error()))
 		s.done()
 	case j.attempts > len(s.pauses) || s.isStopping() || ctx.Err() != nil:
-		log.Error("a mail was given up", slog.String("because", err.Error()))
+		log.ErrorContext(ctx, "a mail was given up", slog.String("because", err.Error()))
 		s.done()
 	default:
-		log.Warn("a mail could not be sent; trying again", slog.String("because", err.Error()))
+		log.WarnContext(ctx, "a mail could not be sent; trying again", slog.String("because", err.Error()))
 		s.running.Go(func() { s.again(ctx, j) })
 	}
 }

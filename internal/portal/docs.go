@@ -97,8 +97,9 @@ var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
 // hashes are the sources of a policy that name what the pattern finds.
 func hashes(page []byte, inline *regexp.Regexp) string {
-	var sources []string
-	for _, match := range inline.FindAllSubmatch(page, -1) {
+	scripts := inline.FindAllSubmatch(page, -1)
+	sources := make([]string, 0, len(scripts))
+	for _, match := range scripts {
 		sum := sha256.Sum256(match[1])
 		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 	}

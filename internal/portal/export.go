@@ -109,7 +109,7 @@ func (h *Handler) usageExport(w http.ResponseWriter, r *http.Request, p *identit
 	}
 	if err != nil {
 		if r.Context().Err() == nil {
-			h.o.Logger.Error("export of the usage log broken off", slog.String("request_id", requestID(w)), slog.Any("error", err))
+			h.o.Logger.ErrorContext(r.Context(), "export of the usage log broken off", slog.String("request_id", requestID(w)), slog.Any("error", err))
 		}
 		panic(http.ErrAbortHandler)
 	}

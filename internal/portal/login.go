@@ -97,7 +97,7 @@ func (h *Handler) trusts(r *http.Request) bool {
 
 // otherWays says how to sign in when an address alone is not enough.
 func (h *Handler) otherWays() string {
-	var names []string
+	names := make([]string, 0, len(h.o.Auth.Login.OIDC))
 	for _, p := range h.o.Auth.Login.OIDC {
 		names = append(names, p.Name())
 	}
@@ -266,7 +266,7 @@ func browserCookie(provider *login.OIDC, value string) *http.Cookie {
 	if provider.Secure() {
 		name = "__Host-" + name // no other host, above or below, can set it
 	}
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // not Secure only where the portal itself is on http://localhost
 		Name: name, Value: value, Path: "/", MaxAge: int(login.Lifetime / time.Second),
 		Secure: provider.Secure(), HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}

@@ -132,7 +132,7 @@ func TestAPITokens(t *testing.T) {
 
 	theirs := s.call(bob, "POST", "/auth/tokens", `{"name":"bob's"}`, 200)
 	require.Nil(t, theirs["specialists"])
-	require.Equal(t, "", theirs["rate"])
+	require.Empty(t, theirs["rate"])
 	s.call(boss, "DELETE", "/auth/tokens/"+theirs["id"].(string), "", 200)
 	require.Nil(t, s.principal(theirs["token"].(string)))
 	entry := s.call(boss, "GET", "/audit", "", 200)["entries"].([]any)[0].(map[string]any)

@@ -69,7 +69,7 @@ func (s *socket) take(message []byte, share *gateway.Share) (websocket.StatusCod
 	if ok && (m.Type == "" || m.Type == "chat") {
 		return s.chat(m.ID, held) // and the message is the call's
 	}
-	defer held.Close() //nolint:errcheck // it never fails
+	defer held.Close()
 	switch {
 	case string(bytes.TrimSpace(message)) == "ping":
 		_ = s.send([]byte("pong"))
@@ -152,7 +152,7 @@ func (s *socket) chat(id jsontext.Value, body *heldBody) (code websocket.StatusC
 		defer s.done()
 		defer c.free()
 		defer cancel()
-		defer body.Close() //nolint:errcheck // it never fails
+		defer body.Close()
 		s.h.serveCall(c, request)
 		c.finish()
 	})

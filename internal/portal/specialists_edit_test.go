@@ -100,7 +100,7 @@ func TestEditing(t *testing.T) {
 	made := object(t, call(h, admin, "POST", "/specialists/", `{"name":"Tax Helper","provider":"groq","model":"m","system_prompt":"One.",
 		"temperature":0.7,"max_tokens":4096,"pricing":{"input_per_1m":2.50,"output_per_1m":10}}`), 200)
 	require.Equal(t, "tax-helper", made["id"])
-	require.Equal(t, 1.0, made["version"])
+	require.EqualValues(t, 1, made["version"])
 	require.Equal(t, "One.", made["system_prompt"])
 	require.Equal(t, []any{}, made["prompt_history"])
 	require.Equal(t, []any{`the provider "groq" is not configured on this gateway`}, made["warnings"])
@@ -116,11 +116,11 @@ func TestEditing(t *testing.T) {
 	whole, err := json.Marshal(got)
 	require.NoError(t, err)
 	changed := object(t, call(h, admin, "PUT", "/specialists/tax-helper/", string(whole)), 200)
-	require.Equal(t, 2.0, changed["version"])
+	require.EqualValues(t, 2, changed["version"])
 	require.Equal(t, "Two.", changed["system_prompt"])
 
 	conflict := requireProblem(t, call(h, admin, "PUT", "/specialists/tax-helper", string(whole)), 409)
-	require.Equal(t, 2.0, conflict["details"].(map[string]any)["version"])
+	require.EqualValues(t, 2, conflict["details"].(map[string]any)["version"])
 	require.Contains(t, conflict["error"], "version 2")
 
 	history := object(t, call(h, admin, "GET", "/specialists/tax-helper/history", ""), 200)["history"].([]any)
@@ -233,5 +233,5 @@ func TestExportAndImport(t *testing.T) {
 		large = append(large, fmt.Sprintf(`{"name":"S%d","provider":"openai","model":"m","system_prompt":%q}`, n, strings.Repeat("p", 10_000)))
 	}
 	answer = object(t, call(other, admin, "POST", "/specialists/import", `{"specialists":[`+strings.Join(large, ",")+`]}`), 200)
-	require.Equal(t, 200.0, answer["created"])
+	require.EqualValues(t, 200, answer["created"])
 }

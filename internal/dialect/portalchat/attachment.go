@@ -150,7 +150,7 @@ func oneLine(name string) string {
 // part is an attachment as a part of a message. Files of text are text for every
 // model; the rest is what the upstream's format has for it.
 func (a *Attachment) part(i int) llm.Part {
-	pos := llm.Pos{Part: int32(i)} //nolint:gosec // there are five at most
+	pos := llm.Pos{Part: int32(i)} // there are five at most
 	if a.mime == pdfType {
 		return &llm.Media{Common: llm.Common{Pos: pos}, Kind: llm.MediaDocument, MIME: a.mime, Data: a.Data, Name: a.Filename, OrText: true}
 	}

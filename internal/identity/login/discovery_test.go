@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -112,9 +113,7 @@ func TestMetadataIsChecked(t *testing.T) {
 		"a password":            {"token_endpoint": "https://user:hunter2@evil.example/token"},
 	} {
 		i := newIssuer(t)
-		for field, value := range change {
-			i.metadata[field] = value
-		}
+		maps.Copy(i.metadata, change)
 		p, _ := newOIDC(t, i, nil)
 		_, err := p.Begin(t.Context(), "browser")
 		requireStatus(t, err, 503, "google", name)

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -138,9 +139,7 @@ func TestWhatTokensSay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := newIssuer(t)
-			for claim, value := range tc.claims {
-				i.claims[claim] = value
-			}
+			maps.Copy(i.claims, tc.claims)
 			i.sign = tc.sign
 			p, log := newOIDC(t, i, tc.edit)
 			person, err := visit(t, p, i)
@@ -179,9 +178,7 @@ func TestUserInfo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := newIssuer(t)
-			for claim, value := range tc.claims {
-				i.claims[claim] = value
-			}
+			maps.Copy(i.claims, tc.claims)
 			i.userInfo = tc.info
 			p, log := newOIDC(t, i, nil)
 			person, err := visit(t, p, i)

@@ -85,7 +85,7 @@ func newReplica(t testing.TB, db *database.DB, edit func(*Options)) *replica {
 	}
 	r.Manager, err = New(o)
 	require.NoError(t, err)
-	r.Manager.now = r.clock.now
+	r.now = r.clock.now
 	r.verifier, err = identity.New([]identity.Issuer{{Name: "tollgate", Issuer: "tollgate", Own: true, Secret: testSecret}},
 		identity.Options{Revocations: registry})
 	require.NoError(t, err)

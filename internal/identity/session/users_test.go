@@ -159,12 +159,13 @@ func TestBlockingRacesWithSigningIn(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, r *replica) {
 		alice := identity.HashEmail("alice@example.com")
+		who := person(t, "alice@example.com")
 		pairs := make(chan Pair, 200)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for range cap(pairs) {
-				pair, err := r.Open(t.Context(), person(t, "alice@example.com"))
+				pair, err := r.Open(t.Context(), who)
 				if errors.Is(err, identity.ErrBlocked) {
 					return
 				}
