@@ -85,10 +85,13 @@ export function answerTo(question) {
   return Array.from({ length: Number(count) }, (_, i) => `${label}${i + 1}`).join(' ');
 }
 
-/** Asks something in the page's conversation. */
-export async function ask(page, question) {
-  await page.fill('#composer textarea', question);
-  await page.click('#composer button');
+/** Asks something in the page's conversation, or in a new one. */
+export async function ask(page, question, anew = false) {
+  await page.evaluate(([question, anew]) => { // quicker by far than clicks, of which each waits for the page to stand still
+    if (anew) document.querySelector('#new').click();
+    document.querySelector('#composer textarea').value = question;
+    document.querySelector('#composer').requestSubmit();
+  }, [question, anew]);
 }
 
 /** Waits until the page has done all it does after a question, and gives what it shows. */

@@ -155,10 +155,13 @@ async function send(event) {
 
 /** Replaces what is shown by what is stored. */
 async function reread(conversation) {
-  const { messages } = await api(`/conversations/${conversation.uuid}`);
+  const path = `/conversations/${conversation.uuid}`;
+  const { messages } = await api(path);
   await new Promise((resolve) => setTimeout(resolve)); // a page renders when its framework gets round to it
   conversation.messages = messages;
   show();
+  const came = performance.getEntriesByName(new URL(path, location).href).at(-1);
+  if (came) lag = Math.max(lag, performance.now() - came.responseStart);
 }
 
 /** Adds a chunk to the last answer; without one it is lost. */
@@ -276,11 +279,7 @@ function show() {
 // How late this page was at its worst since it was asked last, in milliseconds: of
 // a browser that starves, a test can tell nothing.
 let lag = 0, ticked = performance.now();
-setInterval(() => {
-  const now = performance.now();
-  lag = Math.max(lag, now - ticked - 10);
-  ticked = now;
-}, 10);
+setInterval(() => { lag = Math.max(lag, performance.now() - ticked - 10); ticked = performance.now(); }, 10);
 globalThis.worstLag = () => [lag, lag = 0][0];
 
 const does = (action) => (event) => action(event).catch(report);
