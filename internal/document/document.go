@@ -73,6 +73,11 @@ var slots = make(chan struct{}, max(2, runtime.GOMAXPROCS(0)/2))
 // Text gives the text of a PDF file, page after page with a blank line between.
 // Its errors are those above, or ctx's.
 func Text(ctx context.Context, file io.Reader) (string, error) {
+	return textWithin(ctx, file, maxWork)
+}
+
+// textWithin is Text that may take so much of a processor.
+func textWithin(ctx context.Context, file io.Reader, work time.Duration) (string, error) {
 	patience := time.NewTimer(maxWait)
 	defer patience.Stop()
 	select {
@@ -88,7 +93,7 @@ func Text(ctx context.Context, file io.Reader) (string, error) {
 
 	var text limitedBuffer
 	worker := exec.CommandContext(bounded, program()) //nolint:gosec // our own program
-	worker.Args = []string{workerName}
+	worker.Args = []string{workerName, work.String()}
 	worker.Env = workerEnv // and nothing of ours
 	worker.Stdin = file
 	worker.Stdout = &text

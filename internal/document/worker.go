@@ -22,11 +22,15 @@ var workerEnv = []string{"GOMAXPROCS=2", "GOTRACEBACK=none"}
 // another file, means that every build has it, also those of tests and of people
 // who put Caddy together with modules of their own.
 func init() {
-	if len(os.Args) == 0 || os.Args[0] != workerName {
+	if len(os.Args) != 2 || os.Args[0] != workerName {
 		return
 	}
+	may, err := time.ParseDuration(os.Args[1])
+	if err != nil {
+		os.Exit(exitCode(err))
+	}
 	debug.SetMemoryLimit(maxMemory / 2)
-	go exitOver(maxMemory)
+	go exitOver(maxMemory, may)
 	os.Exit(work(os.Stdin, os.Stdout))
 }
 
@@ -61,11 +65,11 @@ func exitCode(err error) int {
 // exitOver ends the process when it has more memory, or has worked longer, than it
 // may. Go asks the system for memory piece by piece and touches it when it is
 // written, so this is seen long before it hurts.
-func exitOver(limit uint64) {
+func exitOver(memory uint64, work time.Duration) {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	for range time.Tick(2 * time.Millisecond) {
 		metrics.Read(sample)
-		if sample[0].Value.Uint64()-sample[1].Value.Uint64() > limit || cpuTime() > maxWork {
+		if sample[0].Value.Uint64()-sample[1].Value.Uint64() > memory || cpuTime() > work {
 			os.Exit(exitCode(ErrTooHard))
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 // The bounds of one socket.
 const (
+	// authTimeout is how long a socket may take to say who it is.
 	authTimeout = 10 * time.Second
 	// verifyTimeout bounds the look at a token, which may need an issuer's keys.
 	verifyTimeout = 10 * time.Second
@@ -160,7 +161,7 @@ func (s *socket) done() {
 
 // authenticate reads the first message, which must tell who opened the socket.
 func (s *socket) authenticate() (websocket.StatusCode, string) {
-	late := time.AfterFunc(authTimeout, func() {
+	late := time.AfterFunc(s.h.o.Chat.Sockets.authTimeout, func() {
 		s.ending.Do(func() { _ = s.conn.Close(websocket.StatusPolicyViolation, "no token was sent in time") })
 	})
 	kind, message, err := s.conn.Read(context.Background()) //nolint:contextcheck // ended by closing, so that the close has its reason
@@ -275,7 +276,7 @@ func (s *socket) write() {
 			}
 			// Not the socket's context: its end would tear the connection down under the
 			// close that is on its way.
-			ctx, cancel := context.WithTimeout(context.Background(), writeTimeout) //nolint:contextcheck // see above
+			ctx, cancel := context.WithTimeout(context.Background(), s.h.o.Chat.Sockets.writeTimeout) //nolint:contextcheck // see above
 			err := s.conn.Write(ctx, websocket.MessageText, message)
 			cancel()
 			if err != nil {

@@ -36,11 +36,13 @@ func TestSocketAuthentication(t *testing.T) {
 func TestSocketSaysNothing(t *testing.T) {
 	t.Parallel()
 	c := newChat(t, nil)
+	require.Equal(t, 10*time.Second, c.sockets.authTimeout)
+	c.sockets.authTimeout = 200 * time.Millisecond
 	began := time.Now()
 	code, reason := c.dial(t).closed()
 	require.Equal(t, websocket.StatusPolicyViolation, code)
 	require.Equal(t, "no token was sent in time", reason)
-	require.InDelta(t, authTimeout.Seconds(), time.Since(began).Seconds(), 3)
+	require.GreaterOrEqual(t, time.Since(began), c.sockets.authTimeout)
 }
 
 // A token that is revoked while the socket is open ends it at the next call.

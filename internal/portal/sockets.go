@@ -20,6 +20,8 @@ const (
 // Sockets are the open WebSockets of a process. They outlive configurations: a
 // reload leaves them as they are, and only the end of the process closes them.
 type Sockets struct {
+	authTimeout, writeTimeout time.Duration // those of this name; a test has less time
+
 	mu      sync.Mutex // guards all below
 	closed  bool
 	open    map[*socket]struct{}
@@ -31,7 +33,10 @@ type Sockets struct {
 
 // NewSockets makes a registry with no socket in it.
 func NewSockets() *Sockets {
-	return &Sockets{open: make(map[*socket]struct{}), by: make(map[string]int)}
+	return &Sockets{
+		authTimeout: authTimeout, writeTimeout: writeTimeout,
+		open: make(map[*socket]struct{}), by: make(map[string]int),
+	}
 }
 
 // Len is the number of open sockets whose users are known.
