@@ -135,7 +135,7 @@ func TestHostile(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			began := time.Now()
-			work := 500 * time.Millisecond // several times what an ordinary file takes
+			work := 500 * time.Millisecond   // several times what an ordinary file takes
 			if name == "pages in a circle" { // for ever, so that the bound itself is seen to hold
 				work = maxWork
 			}
