@@ -20,8 +20,8 @@ import (
 	"github.com/financecommander/tollgate/internal/egress"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
-	"github.com/financecommander/tollgate/internal/identity/login"
 	"github.com/financecommander/tollgate/internal/identity/session"
+	"github.com/financecommander/tollgate/internal/janitor"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/mail"
 	"github.com/financecommander/tollgate/internal/metrics"
@@ -52,9 +52,9 @@ type engine struct {
 	revocations *sharedRevocations
 	sessions    *session.Manager
 	logins      portal.LoginMethods
-	trusted     func() bool  // whether an address alone signs in; nil: never
-	mails       *mail.Sender // nil: no log-ins by mail
-	janitor     *login.Janitor
+	trusted     func() bool      // whether an address alone signs in; nil: never
+	mails       *mail.Sender     // nil: no log-ins by mail
+	janitor     *janitor.Janitor // of codes that have expired
 	verifier    *identity.Verifier
 	signer      *identity.Signer
 	providers   []*upstream.Provider

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func freeAddress(t *testing.T) string {
 
 func eventually(t *testing.T, so func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, so, 10*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, so, 30*time.Second, 5*time.Millisecond, what)
 }
 
 // TestReloadKeepsWhatStreamsNeed looks at the pool while a live stream spans
@@ -59,12 +60,14 @@ func TestReloadKeepsWhatStreamsNeed(t *testing.T) {
 	linger = 0
 	redis := testenv.Redis(t)
 	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
 	events := upstreamtest.ChatEvents(true, "one", "two")
 	upstream := upstreamtest.New(t, func(w http.ResponseWriter, r *http.Request) {
 		upstreamtest.Stream(events[0])(w, r)
 		<-gate
 		upstreamtest.Stream(events[1:]...)(w, r)
 	}, upstreamtest.Chat("hello"))
+	t.Cleanup(open) // else a failure would wait for ever for the upstream's end
 	leaks := goleak.IgnoreCurrent()
 
 	dir := t.TempDir()
@@ -116,7 +119,7 @@ func TestReloadKeepsWhatStreamsNeed(t *testing.T) {
 	require.NoError(t, caddy.Load(serveOn(t, address, app("b", "")), true))
 	require.True(t, has("a.db") && has("b.db") && has("limits in redis"))
 	ask(false).Body.Close()
-	close(gate)
+	open()
 	rest, err := io.ReadAll(in)
 	require.NoError(t, err)
 	require.True(t, strings.HasSuffix(string(rest), "data: [DONE]\n\n"))

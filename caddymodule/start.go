@@ -43,7 +43,7 @@ func (e *engine) start(ctx caddy.Context, migrate bool) error {
 	if err := e.ledger.start(); err != nil {
 		return err
 	}
-	e.responses.Start()
+	e.responses.Start(background)
 	close(e.started)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/janitor"
 	"github.com/financecommander/tollgate/internal/seal"
 	"github.com/financecommander/tollgate/internal/secret"
 )
@@ -64,9 +65,8 @@ type Service struct {
 	live    live
 	keepers [keepers]keeper
 
-	mu       sync.Mutex // guards stop
-	stop     context.CancelFunc
-	janitor  sync.WaitGroup
+	janitor *janitor.Janitor
+
 	storing  sync.WaitGroup  // the keepers at work
 	keeping  context.Context //nolint:containedctx // of what keepers do, which no request bounds
 	giveUp   context.CancelFunc
@@ -101,6 +101,7 @@ func New(o Options) (*Service, error) {
 		s.keepers[i].init(s)
 	}
 	s.live.init()
+	s.janitor = s.newJanitor()
 	return s, nil
 }
 

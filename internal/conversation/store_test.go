@@ -338,7 +338,7 @@ func TestOldConversationsAreDeleted(t *testing.T) {
 			}))
 		}
 		id := create(t, s, "alice")
-		s.sweep(t.Context())
+		s.janitor.Sweep(t.Context())
 		list, total, err := s.List(t.Context(), "alice", 10, 0)
 		require.NoError(t, err)
 		require.EqualValues(t, 1, total)

@@ -11,10 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/financecommander/tollgate/internal/database"
+	"github.com/financecommander/tollgate/internal/janitor"
 	"github.com/financecommander/tollgate/internal/seal"
 	"github.com/financecommander/tollgate/internal/secret"
 )
@@ -63,10 +63,13 @@ type Store struct {
 	box    *seal.Box
 	logger *slog.Logger
 
-	mu      sync.Mutex
-	stop    context.CancelFunc // ends the janitor; nil: it does not run
-	janitor sync.WaitGroup
+	// Janitor deletes entries that have expired, which are given to nobody
+	// meanwhile.
+	*janitor.Janitor
 }
+
+// sweepBatch is how many expired entries are deleted at a time.
+const sweepBatch = 100
 
 // label is that of the box for entries.
 const label = "tollgate/responses/v1"
@@ -82,7 +85,12 @@ func newStore(key secret.Secret, t table, logger *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{table: t, box: box, logger: logger}, nil
+	return &Store{table: t, box: box, logger: logger, Janitor: janitor.New(logger, janitor.Task{
+		What: "expired responses", Batch: sweepBatch,
+		Delete: func(ctx context.Context, limit int) (int64, error) {
+			return t.DeleteExpiredResponseStates(ctx, time.Now(), limit)
+		},
+	})}, nil
 }
 
 // Save keeps an entry. Its id must be new.

@@ -3,17 +3,13 @@ package responsestate
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand"
 	"path/filepath"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -113,8 +109,8 @@ func TestExpiredEntries(t *testing.T) {
 		}
 		kept := example()
 		require.NoError(t, s.Save(ctx, kept))
-		s.sweep(ctx)
-		left, err := s.sweepOnce(ctx)
+		s.Sweep(ctx)
+		left, err := db.DeleteExpiredResponseStates(ctx, time.Now(), 1)
 		require.NoError(t, err)
 		require.Zero(t, left, "all batches were swept")
 		_, err = s.Load(ctx, kept.ID, kept.Owner)
@@ -209,84 +205,4 @@ func TestUnpackIsStrict(t *testing.T) {
 	require.False(t, new(Entry).unpack(append(packed, 0)))
 	require.False(t, new(Entry).unpack([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}), "a length beyond all memory")
 	require.True(t, new(Entry).unpack(packed))
-}
-
-// fakeTable counts sweeps.
-type fakeTable struct {
-	table
-	sweep func(ctx context.Context, now time.Time, limit int) (int64, error)
-}
-
-func (f *fakeTable) DeleteExpiredResponseStates(ctx context.Context, now time.Time, limit int) (int64, error) {
-	return f.sweep(ctx, now, limit)
-}
-
-func TestJanitor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var (
-			mu     sync.Mutex
-			sweeps []time.Time
-			left   = 250 // entries
-			fails  int   // sweeps to come
-		)
-		fake := &fakeTable{sweep: func(ctx context.Context, now time.Time, limit int) (int64, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			_, bounded := ctx.Deadline()
-			assert.True(t, bounded)
-			assert.Equal(t, sweepBatch, limit)
-			sweeps = append(sweeps, now)
-			if fails > 0 {
-				fails--
-				return 0, errors.New("no connection")
-			}
-			n := min(left, limit)
-			left -= n
-			return int64(n), nil
-		}}
-		// during gives the sweeps of a time to come, of which the first so many
-		// fail.
-		during := func(d time.Duration, failing int) []time.Time {
-			mu.Lock()
-			sweeps, fails = nil, failing
-			mu.Unlock()
-			time.Sleep(d)
-			mu.Lock()
-			defer mu.Unlock()
-			return sweeps
-		}
-		s := newTestStore(t, "key", fake)
-		s.Stop()
-		s.Start()
-		s.Start()
-		require.Empty(t, during(sweepInterval*4/5, 0))
-		require.Len(t, during(sweepInterval*2/5, 0), 3, "100, 100 and 50")
-
-		hour := during(time.Hour, 1)
-		require.InDelta(t, 12, len(hour), 3)
-		for i, at := range hour[1:] {
-			require.GreaterOrEqual(t, at.Sub(hour[i]), sweepInterval*4/5, "after an error it goes on at its pace")
-		}
-		s.Stop()
-		s.Stop()
-		require.Empty(t, during(time.Hour, 0))
-		s.Start()
-		require.NotEmpty(t, during(time.Hour, 0))
-		s.Stop()
-	})
-}
-
-// Stop does not wait for a database that hangs.
-func TestStopInterruptsASweep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newTestStore(t, "key", &fakeTable{sweep: func(ctx context.Context, _ time.Time, _ int) (int64, error) {
-			<-ctx.Done()
-			return 0, ctx.Err()
-		}})
-		s.Start()
-		time.Sleep(sweepInterval*6/5 + time.Second)
-		begin := time.Now()
-		s.Stop()
-		require.Zero(t, time.Since(begin))
-	})
 }

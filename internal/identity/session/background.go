@@ -2,18 +2,15 @@ package session
 
 import (
 	"context"
-	"log/slog"
-	"math/rand/v2"
 	"time"
+
+	"github.com/financecommander/tollgate/internal/janitor"
 )
 
 const (
 	// lookInterval is how often a replica looks who is blocked.
 	lookInterval = 500 * time.Millisecond
-	// sweepInterval is about how often expired rows are deleted. They are good for
-	// nothing meanwhile.
-	sweepInterval = 5 * time.Minute
-	// sweepBatch bounds what one statement deletes, so that none takes long.
+	// sweepBatch is how many expired rows are deleted at a time.
 	sweepBatch = 500
 	// queryTimeout bounds one statement of the background.
 	queryTimeout = 10 * time.Second
@@ -29,6 +26,7 @@ func (m *Manager) Start(ctx context.Context) {
 	}
 	ctx, m.stop = context.WithCancel(ctx)
 	m.wg.Go(func() { m.run(ctx) })
+	m.janitor.Start(ctx)
 }
 
 // Stop ends what Start began, waits for it, and writes the uses that are noted.
@@ -38,6 +36,7 @@ func (m *Manager) Stop() {
 	defer m.mu.Unlock()
 	if m.stop != nil {
 		m.stop()
+		m.janitor.Stop()
 		m.wg.Wait()
 		m.stop = nil
 	}
@@ -46,10 +45,9 @@ func (m *Manager) Stop() {
 
 func (m *Manager) run(ctx context.Context) {
 	m.look(ctx)
-	looks, flushes, sweeps := time.NewTicker(lookInterval), time.NewTicker(flushInterval), time.NewTimer(pause())
+	looks, flushes := time.NewTicker(lookInterval), time.NewTicker(flushInterval)
 	defer looks.Stop()
 	defer flushes.Stop()
-	defer sweeps.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,45 +56,23 @@ func (m *Manager) run(ctx context.Context) {
 			m.look(ctx)
 		case <-flushes.C:
 			m.flushUses(ctx)
-		case <-sweeps.C:
-			m.sweep(ctx)
-			sweeps.Reset(pause())
 		}
 	}
 }
 
-// pause is the time to the next sweep. It differs by up to a fifth, so that
-// replicas that started together do not sweep together.
-func pause() time.Duration {
-	return sweepInterval - sweepInterval/5 + rand.N(2*sweepInterval/5)
-}
-
-// sweep deletes what has expired, in batches.
-func (m *Manager) sweep(ctx context.Context) {
-	now := m.now()
-	for _, what := range []struct {
-		name   string
-		before time.Time
-		delete func(ctx context.Context, before time.Time, limit int) (int64, error)
-	}{
-		{"sessions", now, m.o.Store.DeleteExpiredSessions},
-		{"API tokens", now.Add(-oldTokens), m.o.Store.DeleteOldAPITokens},
-	} {
-		for ctx.Err() == nil {
-			deleted, err := sweepOnce(ctx, what.before, what.delete)
-			if err != nil && ctx.Err() == nil {
-				m.o.Logger.LogAttrs(ctx, slog.LevelWarn, "expired rows could not be deleted; trying again in some minutes",
-					slog.String("of", what.name), slog.Any("error", err))
-			}
-			if err != nil || deleted < sweepBatch {
-				break
-			}
-		}
-	}
-}
-
-func sweepOnce(ctx context.Context, before time.Time, del func(context.Context, time.Time, int) (int64, error)) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	return del(ctx, before, sweepBatch)
+// newJanitor makes what deletes rows that have expired.
+func (m *Manager) newJanitor() *janitor.Janitor {
+	return janitor.New(m.o.Logger,
+		janitor.Task{
+			What: "expired sessions", Batch: sweepBatch,
+			Delete: func(ctx context.Context, limit int) (int64, error) {
+				return m.o.Store.DeleteExpiredSessions(ctx, m.now(), limit)
+			},
+		},
+		janitor.Task{
+			What: "old API tokens", Batch: sweepBatch,
+			Delete: func(ctx context.Context, limit int) (int64, error) {
+				return m.o.Store.DeleteOldAPITokens(ctx, m.now().Add(-oldTokens), limit)
+			},
+		})
 }

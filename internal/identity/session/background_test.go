@@ -41,13 +41,13 @@ func TestSweep(t *testing.T) {
 		}
 
 		r.clock.advance(30*24*time.Hour - time.Minute)
-		r.sweep(ctx)
+		r.janitor.Sweep(ctx)
 		_, _, err := r.db.Session(ctx, id)
 		require.NoError(t, err)
 		require.ElementsMatch(t, []string{short.Name, long.Name, revoked.Name}, names())
 
 		r.clock.advance(2 * time.Hour)
-		r.sweep(ctx)
+		r.janitor.Sweep(ctx)
 		_, _, err = r.db.Session(ctx, id)
 		require.ErrorIs(t, err, database.ErrNotFound)
 		require.Equal(t, []string{"long"}, names())
@@ -206,6 +206,7 @@ func dumpSQLite(t *testing.T, path string) []byte {
 	var tables []string
 	rows, err := db.Query("SELECT name FROM sqlite_master WHERE type = 'table'")
 	require.NoError(t, err)
+	defer rows.Close()
 	for rows.Next() {
 		var name string
 		require.NoError(t, rows.Scan(&name))
@@ -216,6 +217,7 @@ func dumpSQLite(t *testing.T, path string) []byte {
 	for _, table := range tables {
 		rows, err := db.Query(`SELECT * FROM "` + table + `"`)
 		require.NoError(t, err)
+		defer rows.Close()
 		columns, err := rows.Columns()
 		require.NoError(t, err)
 		for rows.Next() {

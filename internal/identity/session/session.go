@@ -21,6 +21,7 @@ import (
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/identity/revocation"
+	"github.com/financecommander/tollgate/internal/janitor"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/seal"
 	"github.com/financecommander/tollgate/internal/secret"
@@ -120,6 +121,8 @@ type Manager struct {
 	blocked atomic.Pointer[map[string]bool] // as of the last look; nil before the first
 	looking sync.Mutex                      // one look at a time, so that an older one never replaces a newer
 
+	janitor *janitor.Janitor // of expired rows, which are good for nothing meanwhile
+
 	mu   sync.Mutex // guards stop
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -153,7 +156,9 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{o: o, now: time.Now, tokenKey: key, people: people}, nil
+	m := &Manager{o: o, now: time.Now, tokenKey: key, people: people}
+	m.janitor = m.newJanitor()
+	return m, nil
 }
 
 // What callers are told. A person reads it after a stream, so it says what to do.

@@ -1,0 +1,85 @@
+package janitor_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/financecommander/tollgate/internal/janitor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// heap is what a test's janitor works on.
+type heap struct {
+	left   int64
+	fails  int
+	sweeps []time.Time
+}
+
+func (h *heap) task(what string) janitor.Task {
+	return janitor.Task{What: what, Batch: 100, Delete: func(ctx context.Context, limit int) (int64, error) {
+		h.sweeps = append(h.sweeps, time.Now())
+		if h.fails > 0 {
+			h.fails--
+			return 0, errors.New("no database")
+		}
+		deleted := min(h.left, int64(limit))
+		h.left -= deleted
+		return deleted, ctx.Err()
+	}}
+}
+
+func TestSweepsNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		broken, good := &heap{left: 1, fails: 1}, &heap{left: 250}
+		j := janitor.New(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), broken.task("old rows"), good.task("older rows"))
+		j.Start(t.Context())
+		j.Start(t.Context())
+		time.Sleep(janitor.Interval * 4 / 5)
+		synctest.Wait()
+		require.Empty(t, good.sweeps)
+		time.Sleep(janitor.Interval * 2 / 5)
+		synctest.Wait()
+		require.Len(t, good.sweeps, 3, "100, 100 and 50")
+		require.Len(t, broken.sweeps, 1, "an error ends the task, and not the others")
+		require.Contains(t, log.String(), "old rows could not be deleted; trying again in some minutes")
+		require.Contains(t, log.String(), `msg="deleted older rows" count=250`)
+
+		time.Sleep(janitor.Interval * 6 / 5)
+		synctest.Wait()
+		require.Zero(t, broken.left, "it is tried again")
+		for i, at := range good.sweeps[3:] {
+			require.GreaterOrEqual(t, at.Sub(good.sweeps[i]), janitor.Interval*4/5)
+		}
+		j.Stop()
+		j.Stop()
+		swept := len(good.sweeps)
+		time.Sleep(time.Hour)
+		require.Len(t, good.sweeps, swept, "nothing after the end")
+	})
+}
+
+// Stopping ends a sweep that hangs.
+func TestStopsInASweep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := janitor.New(nil, janitor.Task{What: "rows", Batch: 1, Delete: func(ctx context.Context, _ int) (int64, error) {
+			<-ctx.Done()
+			return 1, ctx.Err()
+		}})
+		j.Start(t.Context())
+		time.Sleep(janitor.Interval*6/5 + time.Second)
+		j.Stop()
+		janitor.New(nil).Stop()
+	})
+}
