@@ -272,7 +272,10 @@ func TestBounds(t *testing.T) {
 			w.Header().Set("Content-Length", "900")
 			_, _ = w.Write(png[:100])
 		}, "its host broke off"},
-		"no header": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "its host takes too long"},
+		"no header": {func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		}, "its host takes too long"},
 		"no end": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = w.Write(png)
 			w.(http.Flusher).Flush()
