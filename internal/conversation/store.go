@@ -370,8 +370,10 @@ func (s *Service) apply(c *database.Conversation, set Settings) error {
 		value *string
 		into  *string
 	}{
-		{"provider", set.Provider, &c.Provider}, {"model", set.Model, &c.Model},
-		{"mode", set.Mode, &c.Mode}, {"specialist_id", set.SpecialistID, &c.SpecialistID},
+		{"provider", set.Provider, &c.Provider},
+		{"model", set.Model, &c.Model},
+		{"mode", set.Mode, &c.Mode},
+		{"specialist_id", set.SpecialistID, &c.SpecialistID},
 	} {
 		if setting.value == nil {
 			continue
