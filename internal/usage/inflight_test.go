@@ -61,10 +61,11 @@ func recovered(t testing.TB, dir string, store *fakeStore) *Ledger {
 
 func TestAttemptsUnderWaySurviveTheProcess(t *testing.T) {
 	t.Parallel()
+	away := newFakeStore() // which stays so, lest the one that "died" ships rows of its own meanwhile
+	away.down = true
 	store := newFakeStore()
-	store.down = true
 	var log bytes.Buffer
-	l := started(t, Config{Dir: t.TempDir()}, store)
+	l := started(t, Config{Dir: t.TempDir()}, away)
 	records, marks := mustBegin(t, l, 10)
 	require.Equal(t, llm.CauseNone, records[0].ErrorCause, "the caller's record is as it was")
 	for i, r := range records[:4] { // 0 and 1 are settled; 2 and 3 as good as
@@ -78,7 +79,6 @@ func TestAttemptsUnderWaySurviveTheProcess(t *testing.T) {
 	left, err := os.ReadFile(filepath.Join(dir, "0", journalName))
 	require.NoError(t, err)
 
-	store.set(func(f *fakeStore) { f.down = false })
 	next := New(Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))}, store)
 	require.NoError(t, next.Start())
 	require.NoError(t, next.Flush(t.Context()))
