@@ -110,9 +110,9 @@ func TestAttemptsUnderWaySurviveTheProcess(t *testing.T) {
 // death change the order.
 func TestRecoveredRecordsComeAfterTheSegments(t *testing.T) {
 	t.Parallel()
-	store := newFakeStore()
-	store.down = true
-	l := started(t, Config{Dir: t.TempDir()}, store)
+	away := newFakeStore() // of those that die
+	away.down = true
+	l := started(t, Config{Dir: t.TempDir()}, away)
 	records, _ := mustBegin(t, l, 1)
 	records[0].Success = true
 	require.NoError(t, l.Append(records[0]))
@@ -122,10 +122,10 @@ func TestRecoveredRecordsComeAfterTheSegments(t *testing.T) {
 	future := filepath.Join(filepath.Dir(names[0]), "09000000000000000000"+segmentSuffix)
 	require.NoError(t, os.Rename(names[0], future))
 
-	l = started(t, Config{Dir: dir}, store)
+	l = started(t, Config{Dir: dir}, away)
 	dir = crashed(t, l)
 	require.Len(t, files(t, dir, segmentSuffix), 3)
-	store.set(func(f *fakeStore) { f.down = false })
+	store := newFakeStore()
 	recovered(t, dir, store)
 	require.Len(t, store.rows, 1)
 	require.True(t, store.rows[records[0].ID].Success)
