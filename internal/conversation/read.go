@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/financecommander/tollgate/internal/database"
+	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/llm"
 )
 
 // How long a reading waits.
@@ -21,17 +23,23 @@ const (
 	pollEvery = 100 * time.Millisecond
 )
 
+// perByte is how many bytes of memory a byte of text takes while it is read: as
+// it is stored, as it is, and as JSON, where one may be written as six.
+const perByte = 8
+
 // Reading is a conversation with its messages, as it is read.
 type Reading struct {
 	Conversation
 	Messages []Message `json:"messages"`
 
 	reading *reading
+	share   *gateway.Share // of the memory
 }
 
 // Answered says that the caller has been sent the reading, or never will be. A
 // stream that it holds up goes on a little later.
 func (r *Reading) Answered() {
+	r.share.Release()
 	if r.reading != nil {
 		r.reading.done(time.Now())
 	}
@@ -112,15 +120,23 @@ func (s *Service) readWith(ctx context.Context, c *database.Conversation, r *rea
 // load gives a conversation with its messages and, unless it has one, the answer
 // that is under way.
 func (s *Service) load(ctx context.Context, c *database.Conversation, a *answer) (*Reading, error) {
+	share := s.room.Share(c.Owner)
+	if !share.Take(perByte * c.TextBytes) {
+		return nil, &llm.Error{
+			Cause: llm.CauseUnavailable, RetryAfter: 5 * time.Second,
+			Message: "the gateway is busy with long conversations; try again shortly",
+		}
+	}
 	messages, err := s.messages(ctx, c)
 	if err != nil {
+		share.Release()
 		return nil, err
 	}
 	// It may have been stored since c was read.
 	if a != nil && !slices.ContainsFunc(messages, func(m Message) bool { return m.Role == roleAssistant }) {
 		messages = append(messages, Message{Role: roleAssistant, Content: a.soFar(), Model: a.model, CreatedAt: a.started.UTC()})
 	}
-	return &Reading{Conversation: *s.show(c), Messages: messages}, nil
+	return &Reading{Conversation: *s.show(c), Messages: messages, share: share}, nil
 }
 
 // wait waits for a time, or less if something happens.

@@ -63,6 +63,7 @@ type Service struct {
 	key    []byte // of digests
 
 	live    live
+	room    *gateway.Room // of conversations in memory
 	keepers [keepers]keeper
 
 	janitor *janitor.Janitor
@@ -101,6 +102,7 @@ func New(o Options) (*Service, error) {
 		s.keepers[i].init(s)
 	}
 	s.live.init()
+	s.room = gateway.NewRoom(0)
 	s.janitor = s.newJanitor()
 	return s, nil
 }

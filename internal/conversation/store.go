@@ -21,6 +21,7 @@ import (
 // The bounds of what is kept.
 const (
 	MaxMessages = 10_000  // in a conversation
+	MaxText     = 8 << 20 // bytes, of all of them
 	MaxMessage  = 50_000  // characters, of a user's message
 	MaxAnswer   = 1 << 20 // bytes, of an assistant's
 	MaxPage     = 200     // conversations of a list
@@ -190,10 +191,10 @@ func (s *Service) addTo(c *database.ConversationTx, m Posted, d digest, now time
 	switch {
 	case strings.TrimSpace(m.Content) == "":
 		return 0, wrong("content", "is required")
-	case c.MessageCount >= MaxMessages:
+	case full(c, m.Content):
 		return 0, &llm.Error{
 			Cause: llm.CauseInvalidRequest, HTTPStatus: http.StatusConflict,
-			Message: fmt.Sprintf("the conversation has %d messages, which is the most; begin a new one", MaxMessages),
+			Message: fmt.Sprintf("the conversation is full: it can have %d messages and %d MiB of text; begin a new one", MaxMessages, MaxText>>20),
 		}
 	}
 	row := &database.ConversationMessage{
@@ -210,6 +211,11 @@ func (s *Service) addTo(c *database.ConversationTx, m Posted, d digest, now time
 	return row.ID, nil
 }
 
+// full says that a conversation cannot take a further message.
+func full(c *database.ConversationTx, text string) bool {
+	return c.MessageCount >= MaxMessages || c.TextBytes+int64(len(text)) > MaxText
+}
+
 func lastID(m *database.ConversationMessage) int64 {
 	if m == nil {
 		return 0
@@ -220,6 +226,7 @@ func lastID(m *database.ConversationMessage) int64 {
 // follow brings a conversation up to date with its new last message.
 func (s *Service) follow(c *database.Conversation, role, content string, d digest, now time.Time) {
 	c.Preview = s.seal(c, "preview", shorten(content, maxPreview))
+	c.TextBytes += int64(len(content))
 	c.UpdatedAt = now
 	switch role {
 	case roleUser:
@@ -254,13 +261,14 @@ func (s *Service) sameAnswer(c *database.ConversationTx, last *database.Conversa
 	case !strings.HasPrefix(theirs, ours):
 		return false, nil
 	case last.Origin == fromCut:
-		return true, s.replace(c, last, posted, d, fromPage)
+		return true, s.replace(c, last, text, posted, d, fromPage)
 	}
 	return true, nil
 }
 
-// replace gives the last message another text.
-func (s *Service) replace(c *database.ConversationTx, m *database.ConversationMessage, text string, d digest, origin string) error {
+// replace gives the last message another text than it had.
+func (s *Service) replace(c *database.ConversationTx, m *database.ConversationMessage, had, text string, d digest, origin string) error {
+	c.TextBytes += int64(len(text) - len(had))
 	m.Content, m.Digest, m.Origin = s.seal(&c.Conversation, m.Role, text), d[:], origin
 	c.Preview = s.seal(&c.Conversation, "preview", shorten(text, maxPreview))
 	return c.Replace(m)
@@ -275,7 +283,7 @@ func (s *Service) keep(ctx context.Context, owner, id string, m Message, whole b
 	}
 	return s.store.ChangeConversation(ctx, owner, id, func(c *database.ConversationTx) error {
 		first, err := c.FirstAnswer()
-		if err != nil || first != nil && slices.Equal(first.Digest, d[:]) || first == nil && c.MessageCount >= MaxMessages {
+		if err != nil || first != nil && slices.Equal(first.Digest, d[:]) || first == nil && full(c, m.Content) {
 			return err
 		}
 		if first != nil {
@@ -302,7 +310,7 @@ func (s *Service) complete(c *database.ConversationTx, m *database.ConversationM
 	if err != nil || !ok || lastID(last) != m.ID || !strings.HasPrefix(strings.TrimSpace(text), strings.TrimSpace(had)) {
 		return err
 	}
-	return s.replace(c, m, text, d, origin)
+	return s.replace(c, m, had, text, d, origin)
 }
 
 // messages gives a conversation's messages.

@@ -196,6 +196,42 @@ func TestConversationsAreNotEndless(t *testing.T) {
 	require.Equal(t, []string{"user: the last one"}, texts(t, s, "alice", id)[:1])
 }
 
+// However well a text packs, it is long once it is read: nobody shall fill the
+// memory with one conversation, nor by reading a long one many times at once.
+func TestConversationsAreOfBoundedSize(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *database.DB, _ func() string) {
+		s := newService(t, db)
+		id := create(t, s, "alice")
+		long := strings.Repeat("\x01", MaxAnswer-16)
+		for i := range MaxText / MaxAnswer {
+			add(t, s, "alice", id, "assistant", long+fmt.Sprint(i))
+		}
+		_, _, err := s.Add(t.Context(), "alice", id, Posted{Role: "assistant", Content: long})
+		requireProblem(t, err, 409, "")
+		add(t, s, "alice", id, "user", "a short one fits")
+
+		var readings []*Reading
+		for range 2 {
+			read, err := s.Read(t.Context(), "alice", id)
+			require.NoError(t, err)
+			readings = append(readings, read)
+		}
+		_, err = s.Read(t.Context(), "alice", id)
+		requireProblem(t, err, 503, "")
+		other := create(t, s, "alice")
+		read, err := s.Read(t.Context(), "alice", other)
+		require.NoError(t, err, "short ones need no room")
+		read.Answered()
+		for _, read := range readings {
+			read.Answered()
+		}
+		read, err = s.Read(t.Context(), "alice", id)
+		require.NoError(t, err, "there is room again")
+		read.Answered()
+	})
+}
+
 // An answer is one message, whoever stores it first.
 func TestAnswersAreStoredOnce(t *testing.T) {
 	t.Parallel()

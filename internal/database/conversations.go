@@ -22,6 +22,7 @@ type Conversation struct {
 	Mode         string
 	SpecialistID string
 	MessageCount int64
+	TextBytes    int64  // of all messages, before they were encrypted
 	Question     []byte // digest of the user's last message
 	AskedAt      *time.Time
 	Answered     bool      // there is a message of the assistant's

@@ -95,6 +95,14 @@ func (s *Share) grow(size int64) bool {
 	return true
 }
 
+// Take takes room for so many bytes that are not read from a body, and says
+// whether there was.
+func (s *Share) Take(size int64) bool {
+	s.read += size
+	s.full = !s.grow(s.read - roomless)
+	return !s.full
+}
+
 // Full says that the body found no room.
 func (s *Share) Full() bool { return s.full }
 
