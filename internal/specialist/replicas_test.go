@@ -25,8 +25,11 @@ func TestParallelUpdatesLoseNothing(t *testing.T) {
 			versions = map[int]string{}
 			kept     = map[string]int{}
 		)
+		places := make(chan struct{}, 12) // more at once may wait for SQLite longer than a write does
 		for n := range writers {
+			places <- struct{}{}
 			wg.Go(func() {
+				defer func() { <-places }()
 				prompt := fmt.Sprintf("p%d", n+1)
 				s, err := replicas[n%2].Update(t.Context(), root, "a", patch(t, `{"system_prompt":"`+prompt+`"}`))
 				mu.Lock()
