@@ -45,16 +45,34 @@ func stream(dict, content string) string {
 	return fmt.Sprintf("<< /Length %d %s >>\nstream\n%s\nendstream", len(content), dict, content)
 }
 
-func deflated(t testing.TB, parts ...string) string {
+func deflated(t testing.TB, content string) string {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := zlib.NewWriterLevel(&out, zlib.BestSpeed)
 	require.NoError(t, err)
-	for _, part := range parts {
-		_, err = w.Write([]byte(part))
-		require.NoError(t, err)
-	}
+	_, err = w.Write([]byte(content))
+	require.NoError(t, err)
 	require.NoError(t, w.Close())
+	return out.String()
+}
+
+// endless is the deflated form of a start and very many times a part. The part's
+// second block refers to nothing but the part before it, so it can be repeated
+// as it is, which takes no time.
+func endless(t testing.TB, start, part string, times int) string {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zlib.NewWriterLevel(&out, zlib.BestSpeed)
+	require.NoError(t, err)
+	_, err = w.Write([]byte(start + part))
+	require.NoError(t, err)
+	require.NoError(t, w.Flush())
+	first := out.Len()
+	_, err = w.Write([]byte(part))
+	require.NoError(t, err)
+	require.NoError(t, w.Flush())
+	block := bytes.Clone(out.Bytes()[first:])
+	out.Write(bytes.Repeat(block, times))
 	return out.String()
 }
 
@@ -108,19 +126,12 @@ func TestText(t *testing.T) {
 // hostile are files that say what is not so, to have time or memory spent.
 func hostile(t testing.TB) map[string][]byte {
 	words := strings.Repeat("(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa) Tj ", 1<<10)
-	var text, long []string
-	for i := range 6 << 10 {
-		if i < 1<<9 {
-			text = append(text, words)
-		}
-		long = append(long, words)
-	}
 	pages := "<< /Type /Catalog /Pages 2 0 R >>"
 	table := build(pages)
 	start := bytes.Index(table, []byte("xref\n"))
 	return map[string][]byte{
-		"text without end":     onePage(stream("/Filter /FlateDecode", deflated(t, append([]string{"BT /F1 12 Tf "}, text...)...))),
-		"a string without end": onePage(stream("/Filter /FlateDecode", deflated(t, append([]string{"BT ((((("}, long...)...))),
+		"text without end":     onePage(stream("/Filter /FlateDecode", endless(t, "BT /F1 12 Tf ", words, 1<<9))),
+		"a string without end": onePage(stream("/Filter /FlateDecode", endless(t, "BT (((((", words, 6<<10))),
 		"a table of billions":  append(bytes.Clone(table[:start]), fmt.Sprintf("xref\n4000000000 1\n0000000000 00000 n \ntrailer\n<< /Size 2 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n", start)...),
 		"a column of billions": onePage(stream("/Filter /FlateDecode /DecodeParms << /Predictor 12 /Columns 400000000000 >>", deflated(t, "x"))),
 		"pages in a circle":    build(pages, "<< /Type /Pages /Kids [2 0 R] /Count 9 >>"),
