@@ -299,7 +299,8 @@ func sameOrigin(r *http.Request) bool {
 // loopback and passed no proxy. The Host is checked because a page elsewhere can
 // have its own name resolve to 127.0.0.1 (DNS rebinding) and then read our
 // answers; the forwarding headers because a public proxy on the same machine is
-// a loopback peer as well.
+// a loopback peer as well; and the page that sent it, if one did, because CORS may
+// let pages of any origin read our answers.
 func fromThisMachine(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
@@ -310,7 +311,17 @@ func fromThisMachine(r *http.Request) bool {
 			return false
 		}
 	}
-	host := r.Host
+	if text := r.Header.Get("Origin"); text != "" {
+		origin, err := url.Parse(text)
+		if err != nil || !isLoopback(origin.Host) {
+			return false
+		}
+	}
+	return isLoopback(r.Host)
+}
+
+// isLoopback tells whether a host, with or without a port, is this machine.
+func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -107,6 +107,29 @@ func TestLoginWithoutProofIsForDevelopment(t *testing.T) {
 	}
 }
 
+// CORS may let any page read answers (cors *), also one that somebody at this
+// machine happens to look at.
+func TestLoginWithoutProofIsNotForPagesFromElsewhere(t *testing.T) {
+	t.Parallel()
+	h := CORS([]string{"*"}, newHandler(t, nil))
+	for origin, ok := range map[string]bool{
+		"http://localhost:8080":          true,
+		"http://127.0.0.1:5173":          true,
+		"http://[::1]":                   true,
+		"https://evil.example":           false,
+		"https://localhost.evil.example": false,
+		"null":                           false,
+		"http://%zz":                     false,
+	} {
+		r := httptest.NewRequest("POST", "/auth/login", strings.NewReader(`{"email":"a@example.com"}`))
+		r.RemoteAddr, r.Host = "127.0.0.1:9", "localhost:8080"
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, ok, w.Code == 200, "%s: %s", origin, w.Body)
+	}
+}
+
 func domains(t *testing.T, list ...string) identity.Domains {
 	t.Helper()
 	d, err := identity.ParseDomains(list)
