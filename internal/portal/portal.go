@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -105,12 +106,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, notFound())
 		return
 	}
-	if _, pattern := h.mux.Handler(bare); pattern == "" {
+	if _, pattern := h.mux.Handler(bare); pattern == "" || !isText(r.URL.Path) {
 		h.fail(w, notFound())
 		return
 	}
+	for _, values := range r.URL.Query() {
+		if !isText(strings.Join(values, "")) {
+			h.fail(w, unprocessable("query", "must be valid UTF-8 without NUL characters"))
+			return
+		}
+	}
 	h.mux.ServeHTTP(w, bare)
 }
+
+// isText tells whether a text can be looked for in any database: PostgreSQL takes
+// neither NUL nor what is not UTF-8, and would seem to be away.
+func isText(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
 
 // secure sets what keeps browsers from doing anything with an answer but hand it
 // to the page that asked for it. Cross-Origin-Resource-Policy concerns pages of

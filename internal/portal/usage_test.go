@@ -201,3 +201,20 @@ func TestPagesOfARealLog(t *testing.T) {
 	require.Equal(t, 2, pages)
 	require.Equal(t, []any{aliceHash, aliceHash}, users)
 }
+
+// What PostgreSQL does not take as a text is the caller's mistake, not an outage.
+func TestTextsThatNoDatabaseTakes(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, nil)
+	for target, status := range map[string]int{
+		"/usage/logs?model=%00":               422,
+		"/usage/logs?model=a&model=%ff":       422,
+		"/usage/logs?x=%zz&specialist_id=%00": 422,
+		"/auth/tokens?user_hash=%00":          422,
+		"/usage/%00":                          404,
+		"/specialists/%ff":                    404,
+	} {
+		requireProblem(t, call(h, admin, "GET", target, ""), status)
+	}
+	requireProblem(t, call(h, admin, "DELETE", "/auth/tokens/%00", ""), 404)
+}
