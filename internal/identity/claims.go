@@ -67,7 +67,7 @@ func (i *issuer) readOwn(p *Principal, r *claimReader) {
 	}
 	switch {
 	case i.config.Own:
-		p.Kind, p.Session, p.Rate = Kind(r.text("kind")), r.text("sid"), r.text("rate")
+		p.Kind, p.Session, p.Rate, p.UserRate = Kind(r.text("kind")), r.text("sid"), r.text("rate"), r.text("user_rate")
 		if p.Kind != KindAccess && p.Kind != KindAPI {
 			r.refuse(fmt.Errorf("a token of the kind %.20q is not for access", p.Kind))
 		}

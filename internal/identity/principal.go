@@ -35,7 +35,8 @@ type Principal struct {
 	// beside its user's; empty: none.
 	Rate string
 	// UserRate is the user's own limit of model calls, in the place of the default
-	// one; empty: the default. An issuer's [Rule] gives it.
+	// one; empty: the default. An issuer's [Rule] gives it, and API tokens that the
+	// user makes keep it.
 	UserRate string
 
 	// Specialists lists the specialists and models the token is good for. Nil

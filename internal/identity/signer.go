@@ -31,6 +31,8 @@ type Claims struct {
 	Kind    Kind   // "kind"
 	Session string // "sid": the log-in it came from
 	Rate    string // "rate": the token's own request limit, "100/h"
+
+	UserRate string // "user_rate": see [Principal.UserRate]
 }
 
 // Signer issues the gateway's own tokens, HS256 with one secret. A [Verifier]
@@ -72,6 +74,7 @@ func (s *Signer) Mint(c Claims) (string, error) {
 	set(claims, "kind", string(c.Kind))
 	set(claims, "sid", c.Session)
 	set(claims, "rate", c.Rate)
+	set(claims, "user_rate", c.UserRate)
 	setList(claims, "aud", s.audience)
 	setList(claims, "roles", c.Roles)
 	setList(claims, "specialists", c.Specialists)

@@ -78,7 +78,7 @@ func (m *Manager) MintToken(ctx context.Context, p *identity.Principal, req Toke
 	}
 	token, err := m.o.Signer.Mint(identity.Claims{
 		ID: t.ID, Kind: identity.KindAPI, Subject: t.UserHash, Email: p.Email(), Name: p.Name,
-		Specialists: t.Specialists, Rate: t.Rate, Lifetime: req.Lifetime,
+		Specialists: t.Specialists, Rate: t.Rate, UserRate: p.UserRate, Lifetime: req.Lifetime,
 	})
 	if err != nil {
 		return APIToken{}, "", fmt.Errorf("issue an API token: %w", err)

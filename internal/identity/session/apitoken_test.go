@@ -85,6 +85,16 @@ func TestAPITokens(t *testing.T) {
 	})
 }
 
+// Whom another issuer's rule allows little gets no more by a token of ours.
+func TestAPITokensKeepTheirUsersLimit(t *testing.T) {
+	t.Parallel()
+	r := newReplica(t, onSQLite(t), nil)
+	_, token := r.minted(&identity.Principal{UserHash: "dora", Issuer: "company", UserRate: "2/h"}, TokenRequest{Name: "n", Rate: "100/h"})
+	p := r.principal(token)
+	require.Equal(t, "2/h", p.UserRate)
+	require.Equal(t, "100/h", p.Rate)
+}
+
 func TestWhoHasNoAPITokens(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t, onSQLite(t), nil)
