@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -46,8 +47,8 @@ type Zone struct {
 	// Name, part of the key; zones of one name share their buckets.
 	Name string `json:"name"`
 	// Whose bucket: text with placeholders. Default: `{llm.caller}`, the user
-	// where a valid token was sent, else the client's IP address (of
-	// `X-Forwarded-For` only from the server's `trusted_proxies`).
+	// where a valid token was sent, else the client's IP address, of IPv6 the /64
+	// (of `X-Forwarded-For` only from the server's `trusted_proxies`).
 	Key string `json:"key,omitempty"`
 	// How many in which time, `60/h`, `10/s`, `100/10m`, with the bucket's size
 	// behind it if that differs: `60/h burst 10`. `off` limits nothing.
@@ -198,7 +199,25 @@ func callerOf(r *http.Request, p *identity.Principal) string {
 		return "user:" + p.UserHash[:min(len(p.UserHash), callerDigits)]
 	}
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return "ip:" + ip
+	return "ip:" + networkOf(ip)
+}
+
+// networkBits are those of an IPv6 address that are one customer's: the rest of it
+// is theirs to choose anew for every request (RFC 6177).
+const networkBits = 64
+
+// networkOf is what an address has in common with those of the same client.
+func networkOf(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	addr = addr.Unmap()
+	if addr.Is4() {
+		return addr.String()
+	}
+	network, _ := addr.WithZone("").Prefix(networkBits) // an IPv6 address has as many bits
+	return network.String()
 }
 
 // refuse counts an error and hands it to the site's error routes, where llm_error

@@ -57,6 +57,22 @@ func TestLimitsThatCallersBringAlong(t *testing.T) {
 	require.Zero(t, allowed(t, l, &identity.Principal{UserHash: "c", TokenID: "t2", Rate: "100/h"}), "a token's own limit adds nothing to its user's")
 }
 
+// Whoever has one IPv6 address has 2^64 of them.
+func TestAddressesOfOneClient(t *testing.T) {
+	t.Parallel()
+	for ip, want := range map[string]string{
+		"192.0.2.1":                "ip:192.0.2.1",
+		"::ffff:192.0.2.1":         "ip:192.0.2.1",
+		"2001:db8:1:2::1":          "ip:2001:db8:1:2::/64",
+		"2001:db8:1:2:ffff:1:2:3":  "ip:2001:db8:1:2::/64",
+		"2001:db8:1:3::1":          "ip:2001:db8:1:3::/64",
+		"fe80::1%eth0":             "ip:fe80::/64",
+		"no address, as of a pipe": "ip:no address, as of a pipe",
+	} {
+		require.Equal(t, want, callerOf(fromAddress(t, ip), nil))
+	}
+}
+
 // A limit that stands beside calls over a WebSocket takes nothing for opening it.
 func TestLimitPerCall(t *testing.T) {
 	t.Parallel()
