@@ -35,6 +35,8 @@ func (f *follower) Begin(_ context.Context, p *identity.Principal, q gateway.Que
 	if f.refuses {
 		return nil
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.question, f.user = q, p.UserHash
 	return f
 }
@@ -54,8 +56,10 @@ func (f *follower) Pass(ctx context.Context) bool {
 }
 
 func (f *follower) End(o gateway.Outcome) {
+	f.mu.Lock()
+	f.outcome = o // before its end is seen
+	f.mu.Unlock()
 	f.note("end")
-	f.outcome = o
 }
 
 // said is what it was told, in one line.
