@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // How many conversations each pair of formats has. Within one format bodies pass
 // as they are, unless they hold tokens, so there it is a tenth.
 const (
-	conversations      = 3_000
+	conversations      = 10_000
 	shortConversations = 200
 	raceConversations  = 100
 )
