@@ -239,6 +239,19 @@ func TestOIDCOptions(t *testing.T) {
 		_, err := NewOIDC(o)
 		require.Error(t, err, name)
 	}
+	for tenant, ok := range map[string]bool{
+		"11111111-2222-3333-4444-555555555555": true, "": false, "common": false, "organizations": false, "consumers": false,
+		"example.onmicrosoft.com": false, "urn:uuid:11111111-2222-3333-4444-555555555555": false,
+	} {
+		o := good
+		o.Issuer = "https://login.microsoftonline.com/" + tenant + "/v2.0"
+		_, err := NewOIDC(o)
+		if ok {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, "must name one tenant", tenant)
+		}
+	}
 	for _, name := range Reserved {
 		o := good
 		o.Name = name

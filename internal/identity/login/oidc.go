@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/google/uuid"
 	"golang.org/x/oauth2"
 
 	"github.com/financecommander/tollgate/internal/database"
@@ -106,6 +107,9 @@ func (o *OIDCOptions) check() error {
 	if err != nil || !secure(issuer) || issuer.RawQuery != "" || issuer.Fragment != "" {
 		return errors.New("the issuer must be https:// (or http:// on this machine), such as https://accounts.google.com")
 	}
+	if issuer.Host == entraHost && !namesTenant(issuer) {
+		return errors.New("the issuer must name one tenant by its id: https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0")
+	}
 	redirect, err := url.Parse(o.RedirectURL)
 	if err != nil || redirect.Scheme != "https" && redirect.Scheme != "http" || redirect.Host == "" || redirect.Fragment != "" {
 		return errors.New("people must be sent back to an address such as https://ai.example.com/portal/")
@@ -128,6 +132,17 @@ func (o *OIDCOptions) check() error {
 		}
 	}
 	return nil
+}
+
+// entraHost is that of Microsoft Entra ID.
+const entraHost = "login.microsoftonline.com"
+
+// namesTenant tells whether an address of Entra ID is that of one tenant. Its
+// addresses without one (common, organizations), and those with a tenant's domain,
+// state the issuer of some id, so that nobody could sign in there.
+func namesTenant(issuer *url.URL) bool {
+	tenant, _, _ := strings.Cut(strings.TrimPrefix(issuer.Path, "/"), "/")
+	return len(tenant) == len(uuid.Nil.String()) && uuid.Validate(tenant) == nil
 }
 
 // Name is what the provider is called in paths and states.
