@@ -180,7 +180,7 @@ func (a *App) Start() error {
 		}
 		a.metrics = server
 	}
-	a.warnTrusted(a.engine.trusted)
+	a.warnTrusted(a.engine.trusted, a.engine.signsIn())
 	a.welcome()
 	return nil
 }

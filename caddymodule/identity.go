@@ -145,9 +145,12 @@ func (e *engine) openLogins(caddy.Context) error {
 	}
 	e.logins.Count = metrics.LogIn
 	e.janitor = login.NewJanitor(e.db, e.logger)
-	e.trusted, e.logins.TrustedAnywhere = e.app.trusted(e.logins.Email != nil || len(e.logins.OIDC) > 0)
+	e.trusted, e.logins.TrustedAnywhere = e.app.trusted(e.signsIn())
 	return nil
 }
+
+// signsIn tells whether there is a way to sign in that proves something.
+func (e *engine) signsIn() bool { return e.logins.Email != nil || len(e.logins.OIDC) > 0 }
 
 func (e *engine) openMail(key secret.Secret) error {
 	set := &e.app.Login

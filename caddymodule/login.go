@@ -171,10 +171,15 @@ func (a *App) trusted(others bool) (when func() bool, anywhere bool) {
 	return nil, false
 }
 
-// warnTrusted says at each start who signs in without proof.
-func (a *App) warnTrusted(trusted func() bool) {
+// warnTrusted says at each start who signs in without proof, and when nobody
+// signs in at all. others says that there is another way.
+func (a *App) warnTrusted(trusted func() bool, others bool) {
 	switch {
 	case trusted == nil || !trusted():
+		if !others {
+			a.logger.Info("nobody can sign in to the portal, as an address alone is not trusted here and there is no other way; " +
+				"set up codes by mail or OpenID Connect, or make tokens with \"tollgate token\"")
+		}
 	case a.Login.Trusted == trustedAnywhere:
 		a.logger.Warn("anybody who reaches this gateway can sign in as anybody, without proof (login trusted anywhere); " +
 			"set up codes by mail or OpenID Connect and remove it")

@@ -221,21 +221,25 @@ func TestSplitListen(t *testing.T) {
 }
 
 func TestGreet(t *testing.T) {
-	for address, want := range map[string]struct {
-		url   string
-		curls int
-	}{
-		"127.0.0.1:8080":     {"http://127.0.0.1:8080", 2},
-		"localhost:80":       {"http://localhost:80", 2},
-		"[::1]:8080":         {"http://[::1]:8080", 2},
-		":8080":              {"http://127.0.0.1:8080", 0},
-		"[::]:8080":          {"http://127.0.0.1:8080", 0},
-		"10.1.2.3:8080":      {"http://10.1.2.3:8080", 0},
-		"unix//run/tollgate": {"unix//run/tollgate", 0},
+	for address, url := range map[string]string{
+		"127.0.0.1:8080":     "http://127.0.0.1:8080",
+		"localhost:80":       "http://localhost:80",
+		"[::1]:8080":         "http://[::1]:8080",
+		":8080":              "http://127.0.0.1:8080",
+		"[::]:8080":          "http://127.0.0.1:8080",
+		"10.1.2.3:8080":      "http://10.1.2.3:8080",
+		"unix//run/tollgate": "unix//run/tollgate",
 	} {
-		var out strings.Builder
-		greet(&out, address)
-		require.True(t, strings.HasPrefix(out.String(), "Tollgate listens on "+want.url+"\n"), out.String())
-		require.Equal(t, want.curls, strings.Count(out.String(), "curl -"), address)
+		for _, trusted := range []bool{true, false} {
+			var out strings.Builder
+			greet(&out, address, trusted)
+			require.True(t, strings.HasPrefix(out.String(), "Tollgate listens on "+url+"\n"), out.String())
+			if trusted && strings.HasPrefix(url, "http") {
+				require.Equal(t, 2, strings.Count(out.String(), "curl -"), address)
+				require.Contains(t, out.String(), url+"/auth/login")
+			} else {
+				require.NotContains(t, out.String(), "curl -", "%s: would not sign in", address)
+			}
+		}
 	}
 }

@@ -24,14 +24,14 @@ func (a *App) welcome() {
 		}
 		for _, server := range module.(*caddyhttp.App).Servers {
 			for _, address := range server.Listen {
-				greet(os.Stdout, address)
+				greet(os.Stdout, address, a.engine.trusted != nil && a.engine.trusted())
 			}
 		}
 	})
 }
 
-// greet says where one listener is.
-func greet(out io.Writer, address string) {
+// greet says where one listener is. With trusted, an address alone signs in there.
+func greet(out io.Writer, address string, trusted bool) {
 	parsed, err := caddy.ParseNetworkAddress(address)
 	if err != nil || !strings.HasPrefix(parsed.Network, "tcp") {
 		fmt.Fprintf(out, "Tollgate listens on %s\n", address)
@@ -44,7 +44,7 @@ func greet(out io.Writer, address string) {
 	}
 	url := fmt.Sprintf("http://%s", net.JoinHostPort(host, fmt.Sprint(parsed.StartPort)))
 	fmt.Fprintf(out, "Tollgate listens on %s\n", url)
-	if !isLoopback(address) {
+	if !trusted {
 		return
 	}
 	fmt.Fprintf(out, `

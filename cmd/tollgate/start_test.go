@@ -75,6 +75,16 @@ func TestPrintedLines(t *testing.T) {
 	require.True(t, strings.HasSuffix(string(output), "data: [DONE]\n\n"), string(output))
 }
 
+// What would not sign in is not printed.
+func TestPrintedLinesWithoutTrust(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "LOGIN_TRUSTED=off")
+	g.printed("nobody can sign in to the portal")
+	g.printed("Tollgate listens on " + g.URL + "\n")
+	require.Equal(t, 403, g.do("POST", "/auth/login", "", `{"email":"alice@example.com"}`).Status)
+	require.NotContains(t, g.log.String(), "curl")
+}
+
 func TestListenForms(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
@@ -94,6 +104,7 @@ func TestListenForms(t *testing.T) {
 			if strings.HasPrefix(listen, ":") || strings.HasPrefix(listen, "0") {
 				require.Equal(t, 403, login.Status, "sign-in without proof is for loopback alone")
 				require.NotContains(t, g.log.String(), "/auth/login")
+				g.printed("nobody can sign in to the portal")
 			} else {
 				require.Equal(t, 200, login.Status, login.Body)
 				g.printed("/auth/login")
