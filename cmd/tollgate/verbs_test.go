@@ -57,6 +57,17 @@ func TestTokenVerb(t *testing.T) {
 	require.Contains(t, said, "cannot live for -1h")
 }
 
+func TestHelpVerb(t *testing.T) {
+	t.Parallel()
+	out, _ := newGateway(t).mustRun("help")
+	require.True(t, strings.HasPrefix(out, "Tollgate is a gateway for language models"), out)
+	require.Contains(t, out, "\n  tollgate [command]\n")
+	for _, verb := range []string{"token", "revoke", "user", "migrate", "prices"} {
+		require.Contains(t, out, "'tollgate "+verb)
+		require.Regexp(t, "(?m)^  "+verb+" ", out)
+	}
+}
+
 func TestPricesVerb(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t)
