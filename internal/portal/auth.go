@@ -72,7 +72,7 @@ type refreshRequest struct {
 // refresh gives new tokens for a refresh token, which is all the caller needs.
 func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 	var req refreshRequest
-	if err := readJSON(w, r, &req); err != nil {
+	if err := readOpenJSON(w, r, &req); err != nil {
 		return err
 	}
 	pair, err := h.o.Auth.Sessions.Refresh(r.Context(), req.RefreshToken)
@@ -91,7 +91,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
 		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body ended early", Err: err}
 	}
 	if given {
-		if err := readJSON(w, r, &req); err != nil {
+		if err := readOpenJSON(w, r, &req); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,11 @@ package portal
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -53,4 +57,42 @@ func TestInternalErrorsSayNothing(t *testing.T) {
 	w := call(h, nil, "POST", "/auth/login", `{"email":"a@example.com"}`)
 	requireProblem(t, w, 500)
 	require.NotContains(t, w.Body.String(), "secret detail")
+}
+
+// Strangers' bodies are small, so that many of them do not fill the memory.
+func TestOpenBodiesAreSmall(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, nil)
+	for _, target := range []string{"/auth/login", "/auth/refresh", "/auth/logout"} {
+		for size, want := range map[int]bool{maxOpenBody: false, maxOpenBody + 1: true, 1 << 20: true} {
+			w := call(h, nil, "POST", target, `{"x":"`+strings.Repeat("x", size-8)+`"}`)
+			require.Equal(t, want, w.Code == http.StatusRequestEntityTooLarge, "%s %d: %s", target, size, w.Body)
+		}
+	}
+}
+
+// deadlines is a writer that notes how long the body may take.
+type deadlines struct {
+	*httptest.ResponseRecorder
+
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// A body that stops in the middle is waited for a while, and what the request does
+// then for as long as it takes.
+func TestBodiesAreNotWaitedForForever(t *testing.T) {
+	t.Parallel()
+	for target, longest := range map[string]time.Duration{"/auth/refresh": 31 * time.Second, "/auth/tokens": 50 * time.Second} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest("POST", target, strings.NewReader(`{"refresh_token":"x"}`))
+		newHandler(t, nil).ServeHTTP(w, r.WithContext(identity.NewContext(r.Context(), admin)))
+		require.Len(t, w.set, 2, target)
+		require.WithinDuration(t, time.Now(), w.set[0], longest)
+		require.Zero(t, w.set[1])
+	}
 }

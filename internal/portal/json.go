@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 
@@ -31,12 +32,31 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return readLargeJSON(w, r, maxBody, v)
 }
 
+// maxOpenBody bounds the bodies of those who need no token: a code and a state, or
+// a refresh token. So many strangers' bodies may be in memory at one time.
+const maxOpenBody = 16 << 10
+
+// readOpenJSON decodes the body of a request that anybody may send.
+func readOpenJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	return readLargeJSON(w, r, maxOpenBody, v)
+}
+
+// A body may take patience to arrive, and longer by its size at slowest: who
+// stops in the middle of one shall not hold what there is of it for ever.
+const (
+	patience = 30 * time.Second
+	slowest  = 64 << 10 // bytes per second
+)
+
 // readLargeJSON decodes a request's body: one JSON object of at most limit bytes,
 // valid UTF-8, no name twice, names in exact case, nothing behind it. Members
 // that v does not have are ignored, as frontends send more than one server
 // needs. Faults of single members are 422 and name the member, others are 400.
 func readLargeJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	control := http.NewResponseController(w) // some writers in tests and of sockets know no deadline
+	_ = control.SetReadDeadline(time.Now().Add(patience + time.Duration(limit/slowest)*time.Second))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = control.SetReadDeadline(time.Time{}) // or it would end the request later
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return &llm.Error{
 			Cause:   llm.CauseTooLarge,

@@ -60,7 +60,7 @@ type loginAnswer struct {
 // else by what it has sent to the address.
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	var req loginRequest
-	if err := readJSON(w, r, &req); err != nil {
+	if err := readOpenJSON(w, r, &req); err != nil {
 		return err
 	}
 	address, ok := identity.ParseAddress(req.Email)
@@ -227,7 +227,7 @@ func (h *Handler) finishLogin(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	var req callbackRequest
-	if err := readJSON(w, r, &req); err != nil {
+	if err := readOpenJSON(w, r, &req); err != nil {
 		return err
 	}
 	person, err := h.prove(r, provider, req)

@@ -40,8 +40,8 @@ func TestLoginBodies(t *testing.T) {
 		"missing":         {`{}`, 422, "email"},
 		"other case":      {`{"Email":"a@example.com"}`, 422, "email"},
 		"no address":      {`{"email":"example.com"}`, 422, "email"},
-		"too large":       {`{"email":"` + strings.Repeat("a", maxBody) + `"}`, 413, ""},
-		"largest allowed": {`{"email":"a@example.com"}` + strings.Repeat(" ", maxBody-25), 200, ""},
+		"too large":       {`{"email":"` + strings.Repeat("a", maxOpenBody) + `"}`, 413, ""},
+		"largest allowed": {`{"email":"a@example.com"}` + strings.Repeat(" ", maxOpenBody-25), 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
