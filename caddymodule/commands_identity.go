@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -93,6 +94,8 @@ func commandRevoke(flags caddycmd.Flags) (int, error) {
 		if claims.ExpiresAt != nil {
 			expires = claims.ExpiresAt.Add(time.Hour) // for clocks that differ
 		}
+	} else if strings.HasPrefix(id, "eyJ") { // as tokens begin, and ids do not
+		return caddy.ExitCodeFailedStartup, errors.New("this is a part of a token; give it whole, or its id")
 	}
 	return withEngine(flags, func(ctx context.Context, e *engine) error {
 		err := e.sessions.RevokeToken(ctx, id, "", &session.Actor{})
@@ -110,14 +113,10 @@ func commandRevoke(flags caddycmd.Flags) (int, error) {
 
 func commandUser(flags caddycmd.Flags) (int, error) {
 	return withEngine(flags, func(ctx context.Context, e *engine) error {
-		user := flags.String("user")
-		if address := flags.String("email"); address != "" {
-			user = e.hasher.HashEmail(address)
+		user, err := whose(flags, e.hasher)
+		if err != nil {
+			return err
 		}
-		if user == "" {
-			return errors.New("say who: --email ADDRESS or --user HASH")
-		}
-		var err error
 		switch done := flags.Arg(0); done {
 		case "block":
 			err = e.sessions.Block(ctx, user, session.Actor{})
@@ -136,4 +135,23 @@ func commandUser(flags caddycmd.Flags) (int, error) {
 		}
 		return err
 	})
+}
+
+// whose gives the hash of the user that the flags name. A slip of the pen must not
+// block a hash that nobody has and look like a success.
+func whose(flags caddycmd.Flags, hasher identity.Hasher) (string, error) {
+	email, user := flags.String("email"), flags.String("user")
+	switch {
+	case (email == "") == (user == ""):
+		return "", errors.New("say who: --email ADDRESS or --user HASH")
+	case email != "":
+		address, ok := identity.ParseAddress(email)
+		if !ok {
+			return "", errors.New("what --email says is not an e-mail address; --user HASH names anybody")
+		}
+		return hasher.HashEmail(address.Reveal()), nil
+	case len(user) != 64 || strings.Trim(user, "0123456789abcdef") != "":
+		return "", errors.New("what --user says is not a user's hash, which has 64 digits and letters from a to f")
+	}
+	return user, nil
 }

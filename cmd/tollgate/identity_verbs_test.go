@@ -46,7 +46,11 @@ func TestIdentityVerbs(t *testing.T) {
 
 	for said, args := range map[string][]string{
 		"say who":                {"user", "block"},
-		"is not block, unblock":  {"user", "ban", "--user", "x"},
+		"is not block, unblock":  {"user", "ban", "--email", "carol@example.com"},
+		"is not an e-mail":       {"user", "block", "--email", "carol"},
+		"is not a user's hash":   {"user", "block", "--user", "ca3704aa"},
+		"or --user HASH":         {"user", "block", "--email", "carol@example.com", "--user", strings.Repeat("a", 64)},
+		"part of a token":        {"revoke", bot[:40]},
 		"nobody of that address": {"user", "unblock", "--email", "carol@example.com"},
 	} {
 		_, stderr, code := g.run(with(args...)...)
