@@ -105,6 +105,25 @@ func TestLateQuestion(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	add(t, s, "alice", id, "user", "why?")
 	require.Equal(t, []string{"user: why?", "assistant: Because."}, texts(t, s, "alice", id))
+	requireInOrder(t, s, "alice", id)
+
+	id = create(t, s, "alice")
+	a := begin(t, s, "alice", "how?")
+	time.Sleep(50 * time.Millisecond)
+	add(t, s, "alice", id, "user", "how?")
+	requireInOrder(t, s, "alice", id)
+	a.End(whole)
+}
+
+// requireInOrder says that a question and its answer come in that order by their
+// times, too.
+func requireInOrder(t testing.TB, s *Service, owner, id string) {
+	t.Helper()
+	read, err := s.Read(t.Context(), owner, id)
+	require.NoError(t, err)
+	defer read.Answered()
+	require.Len(t, read.Messages, 2)
+	require.False(t, read.Messages[1].CreatedAt.Before(read.Messages[0].CreatedAt), read.Messages)
 }
 
 // An answer is never put into a conversation of long ago that asked the same.

@@ -134,9 +134,20 @@ func (s *Service) load(ctx context.Context, c *database.Conversation, a *answer)
 	}
 	// It may have been stored since c was read.
 	if a != nil && !slices.ContainsFunc(messages, func(m Message) bool { return m.Role == roleAssistant }) {
-		messages = append(messages, Message{Role: roleAssistant, Content: a.soFar(), Model: a.model, CreatedAt: a.started.UTC()})
+		messages = append(messages, Message{
+			Role: roleAssistant, Content: a.soFar(), Model: a.model, CreatedAt: afterQuestion(c, a.started.UTC()),
+		})
 	}
 	return &Reading{Conversation: *s.show(c), Messages: messages, share: share}, nil
+}
+
+// afterQuestion gives the time of a first answer. The page stores the question when
+// the answer has begun, or has ended; whoever sorts by time shall see it first.
+func afterQuestion(c *database.Conversation, answered time.Time) time.Time {
+	if c.AskedAt != nil && answered.Before(*c.AskedAt) {
+		return c.AskedAt.UTC()
+	}
+	return answered
 }
 
 // wait waits for a time, or less if something happens.

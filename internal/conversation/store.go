@@ -292,7 +292,7 @@ func (s *Service) keep(ctx context.Context, owner, id string, m Message, whole b
 		err = c.Insert(&database.ConversationMessage{
 			Role: roleAssistant, Content: s.seal(&c.Conversation, roleAssistant, m.Content), Digest: d[:], Origin: origin,
 			Model: m.Model, InputTokens: m.InputTokens, OutputTokens: m.OutputTokens,
-			CostPicodollars: int64(m.CostUSD), CreatedAt: m.CreatedAt,
+			CostPicodollars: int64(m.CostUSD), CreatedAt: afterQuestion(&c.Conversation, m.CreatedAt),
 		})
 		if err != nil {
 			return err
