@@ -97,13 +97,16 @@ func (a *Authenticator) verify(r *http.Request) (*identity.Principal, error) {
 	return a.app.engine.verifier.Verify(r.Context(), token)
 }
 
-// callerVar gives a request's verified caller to the gateway: of calls over a
-// WebSocket it is in their context, of others in a request variable.
+// callerVar gives a request's verified caller to the gateway: of calls that the
+// portal makes (over a WebSocket, for triage) it is in their context, together
+// with the variables of the request that they came of; of others it is in such a
+// variable.
 func callerVar(r *http.Request) (*identity.Principal, bool) {
-	if p := principalOf(r); p != nil {
+	if p, ok := identity.FromContext(r.Context()); ok {
 		return p, true
 	}
-	return identity.FromContext(r.Context())
+	p := principalOf(r)
+	return p, p != nil
 }
 
 // principalOf gives the verified caller; nil: there is none.

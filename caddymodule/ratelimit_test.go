@@ -105,3 +105,19 @@ func TestLimitPerCall(t *testing.T) {
 	require.Contains(t, err.Message, "try again in 1800 seconds")
 	require.NotEmpty(t, header.Get("Retry-After"))
 }
+
+// A call that triage makes is its caller's, but not bounded to the specialists of
+// the caller's token: its context says so, and counts.
+func TestCallsOfThePortalSayWhoseTheyAre(t *testing.T) {
+	t.Parallel()
+	r := fromAddress(t, "192.0.2.1")
+	_, ok := callerVar(r)
+	require.False(t, ok)
+	limited, asking := &identity.Principal{UserHash: "a", Specialists: []string{"x"}}, &identity.Principal{UserHash: "a"}
+	caddyhttp.SetVar(r.Context(), principalVar, limited)
+	p, ok := callerVar(r)
+	require.True(t, ok)
+	require.Same(t, limited, p)
+	p, _ = callerVar(r.WithContext(identity.NewContext(r.Context(), asking)))
+	require.Same(t, asking, p)
+}
