@@ -271,7 +271,7 @@ func TestOpenPaths(t *testing.T) {
 	h := newHandler(t, nil)
 	for target, want := range map[string]kind{
 		"POST /auth/login": signsIn, "POST /auth/login/": signsIn, "POST /auth/log%69n": signsIn, "POST /auth/login?x=/auth/me": signsIn,
-		"GET /auth/google": signsIn, "HEAD /auth/google/": signsIn, "GET /auth/providers": signsIn, "GET /auth/providers/": signsIn,
+		"GET /auth/google": signsIn, "HEAD /auth/google/": signsIn, "GET /auth/providers": open, "HEAD /auth/providers/": open,
 		"POST /auth/google/callback": signsIn, "POST /auth/email/callback/": signsIn, "GET /auth/email": signsIn,
 		"POST /auth/refresh": open, "POST /auth/refresh/": open, "POST /auth/logout": open, "GET /health": open, "GET /health/": open,
 		"HEAD /health": open, "GET /docs": open, "GET /docs/": open, "GET /docs/swagger-ui.css": open, "GET /openapi.json": open,

@@ -29,7 +29,7 @@ func SignsIn(r *http.Request) bool {
 	case http.MethodPost:
 		return len(path) == 2 && name == "login" || len(path) == 3 && path[2] == "callback" && isProvider
 	case http.MethodGet, http.MethodHead:
-		return len(path) == 2 && (name == "providers" || isProvider)
+		return len(path) == 2 && isProvider
 	}
 	return false
 }
@@ -49,6 +49,8 @@ func Open(r *http.Request) bool {
 		return r.Method == http.MethodPost
 	case whole == "health", whole == "openapi.json", path[0] == "docs":
 		return true
+	case whole == "auth/providers": // a page that shows them signs nobody in yet
+		return r.Method == http.MethodGet || r.Method == http.MethodHead
 	case whole == "chat/ws": // its first message has the token
 		return r.Method == http.MethodGet
 	}
