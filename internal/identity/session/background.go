@@ -10,14 +10,18 @@ import (
 const (
 	// lookInterval is how often a replica looks who is blocked.
 	lookInterval = 500 * time.Millisecond
+	// firstLook is how long the first one may take.
+	firstLook = 2 * time.Second
 	// sweepBatch is how many expired rows are deleted at a time.
 	sweepBatch = 500
 	// queryTimeout bounds one statement of the background.
 	queryTimeout = 10 * time.Second
 )
 
-// Start begins to write when tokens were used, to look who is blocked, and to
-// delete what has expired, until ctx ends or [Manager.Stop].
+// Start looks who is blocked, so that nobody of them slips in before the next look,
+// and begins to do so now and then, to write when tokens were used, and to delete
+// what has expired, until ctx ends or [Manager.Stop]. A database that does not
+// answer holds it up for no longer than firstLook.
 func (m *Manager) Start(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -25,6 +29,9 @@ func (m *Manager) Start(ctx context.Context) {
 		return
 	}
 	ctx, m.stop = context.WithCancel(ctx)
+	first, cancel := context.WithTimeout(ctx, firstLook)
+	m.look(first)
+	cancel()
 	m.wg.Go(func() { m.run(ctx) })
 	m.janitor.Start(ctx)
 }
@@ -44,7 +51,6 @@ func (m *Manager) Stop() {
 }
 
 func (m *Manager) run(ctx context.Context) {
-	m.look(ctx)
 	looks, flushes := time.NewTicker(lookInterval), time.NewTicker(flushInterval)
 	defer looks.Stop()
 	defer flushes.Stop()

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -234,4 +235,18 @@ func dumpSQLite(t *testing.T, path string) []byte {
 		require.NoError(t, rows.Err())
 	}
 	return all.Bytes()
+}
+
+// A replica that starts, or a configuration that is loaded anew, knows from the
+// first request on who is blocked: other issuers may go on giving them tokens.
+func TestBlockedUsersAreKnownAtTheStart(t *testing.T) {
+	t.Parallel()
+	db := onSQLite(t)
+	user := strings.Repeat("d", 64)
+	require.NoError(t, newReplica(t, db, nil).Block(t.Context(), user, Actor{UserHash: "boss"}))
+	r := newReplica(t, db, nil)
+	late := &identity.Principal{UserHash: user, Issuer: "company", IssuedAt: time.Now().Add(time.Hour)}
+	r.Start(t.Context())
+	require.True(t, r.Revoked(late))
+	r.Stop()
 }
