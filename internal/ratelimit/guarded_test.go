@@ -306,7 +306,7 @@ func requireBoundedOutage(t *testing.T, g *ratelimit.Guarded) {
 		require.True(t, d.Allowed)
 	}
 	require.False(t, g.Healthy())
-	require.Less(t, slices.Min(waits), patience)
+	require.Less(t, slices.Min(waits), 2*patience)
 	require.Less(t, slices.Max(waits), 300*time.Millisecond)
 
 	waits = waits[:0]
