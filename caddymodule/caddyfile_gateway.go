@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"go.uber.org/zap"
 
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/portal"
@@ -163,11 +166,13 @@ func (o *gatewayOptions) authenticated(h httpcaddyfile.Helper, handlers ...json.
 // below that get its index.html, and its assets are named at the root.
 func (o *gatewayOptions) frontend(h httpcaddyfile.Helper) caddyhttp.RouteList {
 	root := o.portalDir
+	warnNoFrontend(root)
 	redirect := caddyhttp.StaticResponse{
 		StatusCode: caddyhttp.WeakString(strconv.Itoa(http.StatusFound)),
 		Headers:    http.Header{"Location": {"/portal/"}},
 	}
-	files := handler(fileserver.FileServer{Root: root}, "file_server")
+	// What begins with a dot (.env, .git) got there by mistake.
+	files := handler(fileserver.FileServer{Root: root, Hide: []string{".*"}}, "file_server")
 	try := func(candidates ...string) caddy.ModuleMap {
 		return caddy.ModuleMap{"file": h.JSON(fileserver.MatchFile{Root: root, TryFiles: candidates})}
 	}
@@ -182,6 +187,17 @@ func (o *gatewayOptions) frontend(h httpcaddyfile.Helper) caddyhttp.RouteList {
 		route(paths(h, "/"), handler(redirect, "static_response")),
 		route(paths(h, "/portal", "/portal/*"), handler(caddyhttp.Subroute{Routes: app}, "subroute")),
 		route(assets, files),
+	}
+}
+
+// warnNoFrontend says that a folder has no frontend, which would else show as a page
+// that is not found. A folder named by a placeholder is not known yet.
+func warnNoFrontend(root string) {
+	if strings.Contains(root, "{") {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(root, "index.html")); err != nil {
+		caddy.Log().Named("llm").Warn("portal_dir has no index.html, so that there is nothing at /portal/", zap.String("portal_dir", root))
 	}
 }
 

@@ -14,6 +14,7 @@ func TestFrontend(t *testing.T) {
 	for name, content := range map[string]string{
 		"portal/index.html": "<html>the app</html>", "portal/assets/app.js": "app()", "portal/images/logo.svg": "<svg/>",
 		"portal/favicon.ico": "icon", "portal/robots.txt": "none", "secret.txt": "outside",
+		"portal/.env": "hidden", "portal/assets/.git/config": "hidden",
 	} {
 		path := filepath.Join(filepath.Dir(dir), name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
@@ -37,6 +38,9 @@ func TestFrontend(t *testing.T) {
 		"/assets/..%2f..%2fsecret.txt":     {404, ""},
 		"/assets/%2e%2e/%2e%2e/secret.txt": {404, ""},
 		"/assets/missing.js":               {404, ""},
+		"/portal/.env":                     {404, ""},
+		"/portal/assets/.git/config":       {404, ""},
+		"/assets/.git/config":              {404, ""},
 		"/elsewhere":                       {404, ""},
 	} {
 		a := g.do("GET", path, "", "")
@@ -53,6 +57,14 @@ func TestFrontend(t *testing.T) {
 	require.Equal(t, "/portal/", root.Header.Get("Location"))
 	require.Equal(t, "healthy", g.do("GET", "/health", "", "").get("status"), "the API is where it was")
 	require.Equal(t, 401, g.do("GET", "/specialists/", "", "").Status)
+	require.NotContains(t, g.log.String(), "portal_dir has no")
+}
+
+func TestFrontendThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "PORTAL_DIR="+t.TempDir())
+	g.printed("portal_dir has no index.html")
+	requireErrorShape(t, "/portal/", g.do("GET", "/portal/", "", ""))
 }
 
 func TestNoFrontend(t *testing.T) {
