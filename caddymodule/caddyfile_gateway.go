@@ -40,7 +40,7 @@ type gatewayOptions struct {
 // and small, since nobody signs in often.
 const (
 	defaultReads = "600/m"
-	defaultLogin = "20/h"
+	defaultLogin = "60/h"
 )
 
 // parseGateway expands the shorthand into the usual routes, in one subroute so
