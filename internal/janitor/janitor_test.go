@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,13 +21,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // heap is what a test's janitor works on.
 type heap struct {
+	mu     sync.Mutex // guards all below
 	left   int64
 	fails  int
 	sweeps []time.Time
 }
 
+// seen gives what happened so far.
+func (h *heap) seen() (left int64, sweeps []time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.left, slices.Clone(h.sweeps)
+}
+
 func (h *heap) task(what string) janitor.Task {
 	return janitor.Task{What: what, Batch: 100, Delete: func(ctx context.Context, limit int) (int64, error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.sweeps = append(h.sweeps, time.Now())
 		if h.fails > 0 {
 			h.fails--
@@ -47,25 +59,28 @@ func TestSweepsNowAndThen(t *testing.T) {
 		j.Start(t.Context())
 		time.Sleep(janitor.Interval * 4 / 5)
 		synctest.Wait()
-		require.Empty(t, good.sweeps)
+		_, sweeps := good.seen()
+		require.Empty(t, sweeps)
 		time.Sleep(janitor.Interval * 2 / 5)
 		synctest.Wait()
-		require.Len(t, good.sweeps, 3, "100, 100 and 50")
-		require.Len(t, broken.sweeps, 1, "an error ends the task, and not the others")
-		require.Contains(t, log.String(), "old rows could not be deleted; trying again in some minutes")
-		require.Contains(t, log.String(), `msg="deleted older rows" count=250`)
+		_, sweeps = good.seen()
+		require.Len(t, sweeps, 3, "100, 100 and 50")
+		_, sweeps = broken.seen()
+		require.Len(t, sweeps, 1, "an error ends the task, and not the others")
 
 		time.Sleep(janitor.Interval * 6 / 5)
 		synctest.Wait()
-		require.Zero(t, broken.left, "it is tried again")
-		for i, at := range good.sweeps[3:] {
-			require.GreaterOrEqual(t, at.Sub(good.sweeps[i]), janitor.Interval*4/5)
-		}
+		left, _ := broken.seen()
+		require.Zero(t, left, "it is tried again")
 		j.Stop()
 		j.Stop()
-		swept := len(good.sweeps)
+		_, sweeps = good.seen()
+		require.GreaterOrEqual(t, sweeps[3].Sub(sweeps[2]), janitor.Interval*4/5)
+		require.Contains(t, log.String(), "old rows could not be deleted; trying again in some minutes")
+		require.Contains(t, log.String(), `msg="deleted older rows" count=250`)
 		time.Sleep(time.Hour)
-		require.Len(t, good.sweeps, swept, "nothing after the end")
+		_, after := good.seen()
+		require.Equal(t, sweeps, after, "nothing after the end")
 	})
 }
 
