@@ -170,11 +170,15 @@ func (z *zone) isDefault() bool { return z.name == defaultZone && z.key == "" }
 // the place of the default zone's, the token's beside it. A limit stands in its
 // bucket's key, since a bucket has one for ever.
 func appendOwn(asks []ratelimit.Ask, ask *ratelimit.Ask, p *identity.Principal) []ratelimit.Ask {
-	if limit, err := ratelimit.ParseLimit(p.UserRate); p.UserRate != "" && err == nil {
-		ask.Key, ask.Limit = p.UserRate+":"+ask.Key, limit
+	if p.UserRate != "" {
+		if limit, err := ratelimit.ParseLimit(p.UserRate); err == nil {
+			ask.Key, ask.Limit = p.UserRate+":"+ask.Key, limit
+		}
 	}
-	if limit, err := ratelimit.ParseLimit(p.Rate); p.Rate != "" && err == nil {
-		asks = append(asks, ratelimit.Ask{Key: "token:" + p.Rate + ":" + p.TokenID, Limit: limit, N: 1})
+	if p.Rate != "" {
+		if limit, err := ratelimit.ParseLimit(p.Rate); err == nil {
+			asks = append(asks, ratelimit.Ask{Key: "token:" + p.Rate + ":" + p.TokenID, Limit: limit, N: 1})
+		}
 	}
 	return asks
 }
