@@ -295,7 +295,7 @@ func TestAfterTheEnd(t *testing.T) {
 	const completed = "event: response.completed\ndata: " + `{"type":"response.completed","response":{"status":"completed","output":[],"usage":{"input_tokens":5,"output_tokens":1}}}` + "\n\n"
 	server := upstreamtest.New(t, func(w http.ResponseWriter, r *http.Request) {
 		upstreamtest.Stream(completed)(w, r)
-		pause()
+		time.Sleep(5 * time.Millisecond) // far less than the gateway waits for an upstream's proper end
 		upstreamtest.Stream(upstreamtest.DoneEvent, ": half")(headerless{w}, r)
 	})
 	f := setup(t, nil, provider(t, "openai", server.URL(), upstream.Timeouts{}))
