@@ -1,11 +1,9 @@
 package caddymodule
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,14 +13,8 @@ import (
 	"github.com/financecommander/tollgate/internal/secret"
 )
 
-// sharedConversations follow answers across a reload: a stream may belong to one
-// configuration and the page that reads it to the next.
-type sharedConversations struct {
-	*conversation.Service
-	start func(context.Context)
-}
-
-// openConversations opens what keeps the portal's conversations.
+// openConversations opens what keeps the portal's conversations. It is pooled, as
+// a stream may belong to one configuration and the page that reads it to the next.
 func (e *engine) openConversations(caddy.Context) error {
 	key, err := e.app.contentSecret()
 	if err != nil {
@@ -35,19 +27,12 @@ func (e *engine) openConversations(caddy.Context) error {
 	set, db, logger := e.app.Conversations, e.db, e.logger
 	fingerprint := sha256.Sum256([]byte(key.Reveal()))
 	e.conversations, err = hold(e, fmt.Sprintf("conversations %s %v %v %s", url, set.Off, set.MaxAge, hex.EncodeToString(fingerprint[:])),
-		func() (*sharedConversations, error) {
-			service, err := conversation.New(conversation.Options{
+		func() (*conversation.Service, error) {
+			return conversation.New(conversation.Options{
 				Store: db, Secret: key, Off: set.Off, MaxAge: time.Duration(set.MaxAge), Logger: logger,
 			})
-			if err != nil {
-				return nil, err
-			}
-			var once sync.Once
-			return &sharedConversations{service, func(ctx context.Context) {
-				once.Do(func() { service.Start(context.WithoutCancel(ctx)) })
-			}}, nil
 		},
-		func(s *sharedConversations) error {
+		func(s *conversation.Service) error {
 			s.Stop()
 			return nil
 		})

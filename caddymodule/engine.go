@@ -15,11 +15,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/financecommander/tollgate/internal/conversation"
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/egress"
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
+	"github.com/financecommander/tollgate/internal/identity/revocation"
 	"github.com/financecommander/tollgate/internal/identity/session"
 	"github.com/financecommander/tollgate/internal/janitor"
 	"github.com/financecommander/tollgate/internal/llm"
@@ -49,7 +51,7 @@ type engine struct {
 	ledger      *sharedLedger
 	hasher      identity.Hasher
 	domains     identity.Domains // whose people may sign in
-	revocations *sharedRevocations
+	revocations *revocation.Registry
 	sessions    *session.Manager
 	logins      portal.LoginMethods
 	trusted     func() bool      // whether an address alone signs in; nil: never
@@ -64,7 +66,7 @@ type engine struct {
 	responses   *responsestate.Store // answers that callers want kept
 	prices      *pricing.Table
 
-	conversations *sharedConversations
+	conversations *conversation.Service
 
 	releases []func() error
 	started  chan struct{}  // closed when start has succeeded

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -22,14 +21,8 @@ import (
 	"github.com/financecommander/tollgate/internal/secret"
 )
 
-// sharedRevocations is a registry that several configurations use one after
-// another, so that a reload is no moment without one.
-type sharedRevocations struct {
-	*revocation.Registry
-	start func(context.Context)
-}
-
-// openRevocations opens what knows the tokens that are no longer good.
+// openRevocations opens what knows the tokens that are no longer good. It is
+// pooled, so that a reload is no moment without it.
 func (e *engine) openRevocations(caddy.Context) error {
 	url, err := e.databaseURL()
 	if err != nil {
@@ -43,19 +36,15 @@ func (e *engine) openRevocations(caddy.Context) error {
 	file := filepath.Join(e.app.DataDir, "revocations-"+spoolName(url)+".json")
 	db, client, logger := e.db, e.redis, e.logger
 	e.revocations, err = hold(e, "revocations "+url+" "+redisURL+" "+file,
-		func() (*sharedRevocations, error) {
+		func() (*revocation.Registry, error) {
 			registry := revocation.New(revocation.Options{
 				Store: revocation.NewDatabaseStore(db), Redis: client, File: file, Logger: logger,
 			})
 			metrics.WatchRevocations(registry.Age)
-			var once sync.Once
-			return &sharedRevocations{registry, func(ctx context.Context) {
-				// It outlives the configuration that happens to start it.
-				once.Do(func() { registry.Start(context.WithoutCancel(ctx)) })
-			}}, nil
+			return registry, nil
 		},
-		func(s *sharedRevocations) error {
-			s.Stop()
+		func(r *revocation.Registry) error {
+			r.Stop()
 			return nil
 		})
 	return err
@@ -71,7 +60,7 @@ func (e *engine) openIdentity(caddy.Context) error {
 	if e.domains, err = identity.ParseDomains(e.app.AllowedDomains); err != nil {
 		return err
 	}
-	issuers, signer, err := e.app.issuers()
+	issuers, signer, err := e.app.issuers(e.domains)
 	if err != nil {
 		return err
 	}
@@ -190,7 +179,7 @@ var perAddress = ratelimit.Limit{Rate: 5, Period: time.Hour, Burst: 5}
 
 // startIdentity begins the background work of who may come in.
 func (e *engine) startIdentity(ctx context.Context) {
-	e.revocations.start(ctx)
+	e.revocations.Start(context.WithoutCancel(ctx)) // pooled, it outlives this configuration
 	e.sessions.Start(ctx)
 	e.janitor.Start(ctx)
 	if e.mails != nil {

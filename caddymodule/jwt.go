@@ -79,7 +79,7 @@ type IssuerRule struct {
 
 // issuers gives identity's form of all issuers, the gateway's own first, and
 // the signer of the own tokens.
-func (a *App) issuers() ([]identity.Issuer, *identity.Signer, error) {
+func (a *App) issuers(domains identity.Domains) ([]identity.Issuer, *identity.Signer, error) {
 	key, err := a.ownSecret()
 	if err != nil {
 		return nil, nil, err
@@ -87,10 +87,6 @@ func (a *App) issuers() ([]identity.Issuer, *identity.Signer, error) {
 	signer, err := identity.NewSigner(key, ownIssuer)
 	if err != nil {
 		return nil, nil, fmt.Errorf("jwt secret: %w", err)
-	}
-	domains, err := identity.ParseDomains(a.AllowedDomains)
-	if err != nil {
-		return nil, nil, err
 	}
 	issuers := []identity.Issuer{{
 		Name: ownIssuer, Issuer: ownIssuer, Own: true, Secret: key, People: a.Login.people(), Domains: domains,

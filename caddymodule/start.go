@@ -36,7 +36,7 @@ func (e *engine) start(ctx caddy.Context, migrate bool) error {
 		return err
 	}
 	e.startIdentity(background)
-	e.conversations.start(background)
+	e.conversations.Start(context.WithoutCancel(background)) // pooled, too
 	if err := e.specialists.Start(background); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (a *App) newPortal(origins []string) *portal.Handler {
 	e := a.engine
 	return portal.New(portal.Options{
 		Version: Version, Checks: e.checks(), Logger: a.logger,
-		Specialists: e.specialists, Editor: e.editor, Usage: e.db, Conversations: e.conversations.Service,
+		Specialists: e.specialists, Editor: e.editor, Usage: e.db, Conversations: e.conversations,
 		Chat: e.chat(origins),
 		Auth: portal.AuthOptions{
 			Trusted: e.trusted, Domains: e.domains, Sessions: e.sessions, Login: e.logins,
