@@ -193,13 +193,14 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		}
 		l := started(t, Config{Dir: dir}, db)
 		require.NoError(t, l.Flush(t.Context()))
-		require.Zero(t, l.Stats().Corrupt)
 		rows := idsOf(all(t, db))
 		for id := range acknowledged {
 			require.Equal(t, 1, rows[id], id)
 		}
-		// Each writer may have been killed between its append and its word.
-		require.LessOrEqual(t, len(rows), len(acknowledged)+kills*childWriters)
+		// Each writer may have been killed between its append and its word, or in
+		// the append, which leaves a fragment that is no record.
+		fragments := int(l.Stats().Corrupt)
+		require.LessOrEqual(t, len(rows)+fragments, len(acknowledged)+kills*childWriters)
 	})
 }
 
