@@ -2,8 +2,11 @@ package gateway
 
 import "context"
 
-// Label is what the rows of a call say of it that goes to no specialist.
-type Label struct{ ID, Name string }
+// Label is what the rows of a call say of it, before what its specialist says.
+type Label struct {
+	ID, Name  string // in the place of the specialist's
+	Run, Step string // of a pipeline; empty: it belongs to none
+}
 
 type labelKey struct{}
 

@@ -53,6 +53,7 @@ type Options struct {
 
 	Conversations *conversation.Service // nil: none are kept
 	Chat          ChatOptions
+	Pipelines     PipelineOptions
 
 	// Logger gets what callers are not told; nil: silent.
 	Logger *slog.Logger
