@@ -83,8 +83,8 @@ type Fault struct {
 	// Path is where, as in "steps[2].depends_on[0]".
 	Path string `json:"path"`
 	// Line and Column of the source, from 1; 0: not known.
-	Line    int `json:"line,omitempty"`
-	Column  int `json:"column,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
 	Message string `json:"message"`
 }
 
