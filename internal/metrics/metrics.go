@@ -4,8 +4,9 @@
 // registry is asked to show it.
 //
 // Labels are bounded: providers, models and specialists by their configured or
-// listed names ("other" for the rest), causes from llm's closed list. Nothing
-// that a client sent becomes a label.
+// listed names ("other" for the rest), pipelines and their steps by the first few
+// hundred names, causes from llm's closed list. Nothing that a client sent becomes
+// a label.
 package metrics
 
 import (
@@ -78,7 +79,7 @@ const Other = "other"
 func Register(r prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		requests, tokens, cost, unpriced, duration, firstToken, gap, streams, limiter, limiterErrors, ledger,
-		logins, reused, revocations,
+		logins, reused, revocations, pipelineRunning, pipelineRuns, pipelineSteps,
 	} {
 		if err := r.Register(c); err != nil {
 			if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
