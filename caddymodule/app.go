@@ -82,6 +82,9 @@ type App struct {
 	// File of prices that win over the embedded table.
 	Prices string `json:"prices,omitempty"`
 
+	// Several specialists in one run.
+	Pipelines Pipelines `json:"pipelines,omitzero"`
+
 	// What becomes of an upstream call whose caller left: `cancel` or `drain`.
 	// Default: `cancel`.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
@@ -161,6 +164,9 @@ func (a *App) Validate() error {
 			return err
 		}
 	}
+	if err := a.Pipelines.check(); err != nil {
+		return err
+	}
 	if a.MaxBody < 0 || a.SpoolMaxBytes < 0 || a.DrainTimeout < 0 {
 		return errors.New("max_body, spool_max_bytes and drain_timeout cannot be negative")
 	}
@@ -212,6 +218,7 @@ func (a *App) replacePlaceholders() error {
 		*field = strings.TrimSpace(repl.ReplaceKnown(*field, ""))
 	}
 	a.AllowedDomains = words(repl, a.AllowedDomains)
+	a.Pipelines.resolve(repl)
 	if err := a.Login.resolve(); err != nil {
 		return err
 	}
@@ -248,7 +255,7 @@ const flushTimeout = 10 * time.Second
 
 func init() {
 	caddy.OnExit(func(ctx context.Context) {
-		closeSockets(ctx)
+		endLiveWork(ctx)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 		ledgers.flush(ctx)

@@ -84,6 +84,19 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    conversations   on|off [<longest age>]
 //	    content_secret  <secret>
 //	    triage_model    <specialist or provider/model>
+//	    pipelines       [off] {
+//	        dir               [<folder>]
+//	        examples          on|off
+//	        http_host <name> {
+//	            header  <name> <value>
+//	            private
+//	            plain
+//	        }
+//	        max_runs          <number>
+//	        max_runs_per_user <number>
+//	        max_calls         <number>
+//	        retention         <duration>
+//	    }
 //	    pepper          <secret>
 //	    provider <name> {
 //	        key         <secret> [<secret if that is empty>...]
@@ -157,6 +170,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return one(d, &a.ContentSecret)
 	case "triage_model":
 		return one(d, &a.TriageModel)
+	case "pipelines":
+		return a.Pipelines.unmarshal(d)
 	case "conversations":
 		return a.Conversations.unmarshal(d)
 	case "metrics_listen":

@@ -141,7 +141,7 @@ func (o *gatewayOptions) routes(h httpcaddyfile.Helper) caddyhttp.RouteList {
 	// A subroute is compiled for every request, so there is one, and flat. Its
 	// routes end with a handler that never passes on.
 	routes = append(routes,
-		route(spending, o.authenticated(h, spend, proxy)...),
+		route(spending, o.authenticated(h, spend, proxy, api)...),
 		route(signingIn, login, api),
 		route(paths(h, "/health", "/health/"), api), // without a limit
 		route(paths(h, "/chat/ws", "/chat/ws/"), read, perCall, api),

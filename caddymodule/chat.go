@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,17 +16,21 @@ import (
 // sockets are the chat's open WebSockets. A reload leaves them as they are.
 var sockets = portal.NewSockets()
 
-// socketGrace is how long the process waits at exit for calls over WebSockets,
-// which Caddy's own grace period does not know of: as long as the longest
-// attempt takes by default.
-const socketGrace = 30 * time.Minute
+// liveGrace is how long the process waits at exit for calls over WebSockets and
+// for runs of pipelines, which Caddy's own grace period does not know of: as long
+// as the longest attempt takes by default.
+const liveGrace = 30 * time.Minute
 
-// closeSockets ends the WebSockets when the process ends, once their calls have.
-func closeSockets(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), socketGrace)
+// endLiveWork ends the WebSockets when the process ends, once their calls have,
+// and waits for the runs of pipelines.
+func endLiveWork(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liveGrace)
 	defer cancel()
+	var runs sync.WaitGroup
+	runs.Go(func() { runServices.drain(ctx) })
 	sockets.Close()
 	_ = sockets.Wait(ctx) // what is left is cut with the process; the ledger has its notes
+	runs.Wait()
 }
 
 // chat is what the portal's WebSocket and its triage are made of.

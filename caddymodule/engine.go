@@ -67,6 +67,7 @@ type engine struct {
 	prices      *pricing.Table
 
 	conversations *conversation.Service
+	pipelines     pipelines
 
 	releases []func() error
 	started  chan struct{}  // closed when start has succeeded
@@ -313,6 +314,7 @@ func (e *engine) close() {
 		e.verifier.Close()
 	}
 	e.stopIdentity()
+	e.stopPipelines()
 	if e.specialists != nil {
 		e.specialists.Stop()
 	}

@@ -21,8 +21,8 @@ func init() {
 // answers such requests, so that no way of writing a path slips through a limit
 // or past the authentication.
 
-// MatchSpending matches model calls: requests that cost money, in any dialect
-// and under any of its paths.
+// MatchSpending matches requests that cost money: model calls, in any dialect and
+// under any of its paths, and runs of pipelines.
 type MatchSpending struct{}
 
 // MatchSigningIn matches requests by which people sign in, which anybody may

@@ -43,6 +43,9 @@ func (e *engine) start(ctx caddy.Context, migrate bool) error {
 	if err := e.ledger.start(); err != nil {
 		return err
 	}
+	if err := e.startPipelines(background); err != nil {
+		return err
+	}
 	e.responses.Start(background)
 	close(e.started)
 	return nil

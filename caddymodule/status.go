@@ -32,7 +32,7 @@ func (a *App) newPortal(origins []string) *portal.Handler {
 	return portal.New(portal.Options{
 		Version: Version, Checks: e.checks(), Logger: a.logger,
 		Specialists: e.specialists, Editor: e.editor, Usage: e.db, Conversations: e.conversations,
-		Chat: e.chat(origins),
+		Chat: e.chat(origins), Pipelines: e.portalPipelines(),
 		Auth: portal.AuthOptions{
 			Trusted: e.trusted, Domains: e.domains, Sessions: e.sessions, Login: e.logins,
 			Hasher: e.hasher, Limit: e.attempts, Audit: e.db,

@@ -102,6 +102,8 @@ func TestOptions(t *testing.T) {
 		"### `oidc`":           "OIDCLogin.unmarshal",
 		"### `provider`":       "App.unmarshalProvider",
 		"### `fetch_media`":    "App.unmarshalFetchMedia",
+		"### `pipelines`":      "Pipelines.unmarshal",
+		"### `http_host`":      "HTTPHost.unmarshal",
 		"### `specialist`":     "unmarshalSpecialistOption",
 		"### `llm_gateway`":    "parseGatewayOptions",
 		"### `llm_rate_limit`": "RateLimit.UnmarshalCaddyfile",
