@@ -24,7 +24,7 @@ type Sockets struct {
 
 	mu      sync.Mutex // guards all below
 	closed  bool
-	open    map[*socket]struct{}
+	open    map[*connection]struct{}
 	unknown int
 	by      map[string]int // of users, by their hash
 
@@ -35,7 +35,7 @@ type Sockets struct {
 func NewSockets() *Sockets {
 	return &Sockets{
 		authTimeout: authTimeout, writeTimeout: writeTimeout,
-		open: make(map[*socket]struct{}), by: make(map[string]int),
+		open: make(map[*connection]struct{}), by: make(map[string]int),
 	}
 }
 
@@ -54,7 +54,7 @@ func (s *Sockets) Close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for one := range s.open {
-		one.drain()
+		one.use.drain()
 	}
 }
 
@@ -106,7 +106,7 @@ func (s *Sockets) stranger() {
 
 // add makes a connection its user's. It is refused where the user has too many
 // already, or where all are being closed.
-func (s *Sockets) add(one *socket) (code websocket.StatusCode, reason string) {
+func (s *Sockets) add(one *connection) (code websocket.StatusCode, reason string) {
 	user := one.principal.UserHash
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func goingAway() (websocket.StatusCode, string) {
 }
 
 // remove counts out what add counted in.
-func (s *Sockets) remove(one *socket) {
+func (s *Sockets) remove(one *connection) {
 	user := one.principal.UserHash
 	s.mu.Lock()
 	defer s.mu.Unlock()
