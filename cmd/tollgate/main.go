@@ -26,6 +26,7 @@ commands and configuration are its own, too.
 	  withdraws one, 'tollgate user' blocks or forgets a user
 	- 'tollgate migrate' brings the database's schema up to date
 	- 'tollgate prices' shows the price table
+	- 'tollgate pipeline' checks, draws and runs pipelines
 `
 
 func init() {

@@ -62,7 +62,7 @@ func TestHelpVerb(t *testing.T) {
 	out, _ := newGateway(t).mustRun("help")
 	require.True(t, strings.HasPrefix(out, "Tollgate is a gateway for language models"), out)
 	require.Contains(t, out, "\n  tollgate [command]\n")
-	for _, verb := range []string{"token", "revoke", "user", "migrate", "prices"} {
+	for _, verb := range []string{"token", "revoke", "user", "migrate", "prices", "pipeline"} {
 		require.Contains(t, out, "'tollgate "+verb)
 		require.Regexp(t, "(?m)^  "+verb+" ", out)
 	}
