@@ -118,6 +118,7 @@ type UsageFilter struct {
 	UserHash     string
 	SpecialistID string
 	Model        string
+	RunID        string
 	From, To     time.Time // From included, To not
 
 	// BeforeTime and BeforeID, of the last record of a page, select what comes
@@ -153,6 +154,7 @@ func (db *DB) selectUsage(ctx context.Context, filter UsageFilter) *gorm.DB {
 	query := db.gorm.WithContext(ctx).Table("usage_logs")
 	for _, equal := range []struct{ column, value string }{
 		{"user_hash", filter.UserHash}, {"specialist_id", filter.SpecialistID}, {"model", filter.Model},
+		{"run_id", filter.RunID},
 	} {
 		if equal.value != "" {
 			query = query.Where(equal.column+" = ?", equal.value)

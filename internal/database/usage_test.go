@@ -100,7 +100,7 @@ func TestListUsage(t *testing.T) {
 		require.NoError(t, err)
 		_, err = db.InsertUsage(ctx, array(
 			usageRecord(1, day, `,"stream":true,"ttft_ms":7,"cost_picodollars":7500000000,"reported_cost_usd":"0.0000113"`),
-			usageRecord(2, day, `,"user_hash":"other","specialist_id":"s"`),
+			usageRecord(2, day, `,"user_hash":"other","specialist_id":"s","run_id":"r","step":"first"`),
 			usageRecord(3, day.Add(time.Microsecond), `,"model":"n"`),
 		))
 		require.NoError(t, err)
@@ -125,6 +125,7 @@ func TestListUsage(t *testing.T) {
 		require.Equal(t, "31", ids(UsageFilter{UserHash: "u"}))
 		require.Equal(t, "2", ids(UsageFilter{SpecialistID: "s"}))
 		require.Equal(t, "3", ids(UsageFilter{Model: "n"}))
+		require.Equal(t, "2", ids(UsageFilter{RunID: "r"}))
 		require.Equal(t, "21", ids(UsageFilter{To: day.Add(time.Microsecond)}))
 		require.Equal(t, "3", ids(UsageFilter{From: day.Add(time.Microsecond)}))
 		require.Equal(t, "1", ids(UsageFilter{BeforeTime: day, BeforeID: "0193a5b0-0000-7000-8000-000000000002"}))

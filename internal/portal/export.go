@@ -209,6 +209,7 @@ func (e csvExport) begin() error {
 		"model", "response_model", "dialect", "stream", "attempt", "status", "success", "finish_reason", "error_cause",
 		"input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source",
 		"cost_usd", "priced", "price_version", "reported_cost_usd", "latency_ms", "ttft_ms",
+		"run_id", "step",
 	})
 }
 
@@ -228,7 +229,7 @@ func (e csvExport) row(r *exportRow) error {
 		cell(r.FinishReason), cell(string(r.ErrorCause)),
 		number(r.InputTokens), number(r.OutputTokens), number(r.CachedTokens), number(r.CacheWriteTokens),
 		number(r.ReasoningTokens), string(r.UsageSource), r.CostUSD.String(), strconv.FormatBool(r.Priced),
-		cell(r.PriceVersion), reported, number(r.LatencyMS), ttft,
+		cell(r.PriceVersion), reported, number(r.LatencyMS), ttft, cell(r.RunID), cell(r.Step),
 	})
 }
 

@@ -55,6 +55,8 @@ type usageRow struct {
 	EstimatedCost  pricing.Money `json:"estimated_cost_usd"`
 	LatencyMS      int64         `json:"latency_ms"`
 	Success        bool          `json:"success"`
+	RunID          string        `json:"run_id"` // of a pipeline, with the next
+	Step           string        `json:"step"`
 }
 
 type usagePage struct {
@@ -98,6 +100,8 @@ func rowOf(r *usage.Record) usageRow {
 		EstimatedCost:  r.Cost,
 		LatencyMS:      r.Latency.Round(time.Millisecond).Milliseconds(),
 		Success:        r.Success,
+		RunID:          r.RunID,
+		Step:           r.Step,
 	}
 }
 
@@ -123,16 +127,22 @@ func readUsageFilter(r *http.Request, p *identity.Principal) (usage.Filter, url.
 	if err != nil {
 		return usage.Filter{}, nil, err
 	}
-	if p.Role() == identity.RoleUser {
-		if p.UserHash == "" { // would ask for everybody's rows
-			return usage.Filter{}, nil, errors.New("principal without user hash")
-		}
-		if filter.UserHash != "" && filter.UserHash != p.UserHash {
-			return usage.Filter{}, nil, forbidden("only admins and viewers see the usage of others")
-		}
-		filter.UserHash = p.UserHash
+	filter.UserHash, err = whose(p, filter.UserHash)
+	return filter, query, err
+}
+
+// whose says which user's rows a caller gets who asked for those of a user, or for
+// all: users have none but their own.
+func whose(p *identity.Principal, asked string) (userHash string, err error) {
+	switch {
+	case p.Role() != identity.RoleUser:
+		return asked, nil
+	case p.UserHash == "": // would ask for everybody's rows
+		return "", errors.New("principal without user hash")
+	case asked != "" && asked != p.UserHash:
+		return "", forbidden("only admins and viewers see the usage of others")
 	}
-	return filter, query, nil
+	return p.UserHash, nil
 }
 
 func usageFilterOf(query url.Values) (filter usage.Filter, err error) {
@@ -140,6 +150,7 @@ func usageFilterOf(query url.Values) (filter usage.Filter, err error) {
 		UserHash:     query.Get("user_hash"),
 		SpecialistID: query.Get("specialist_id"),
 		Model:        query.Get("model"),
+		RunID:        query.Get("run_id"),
 		Before:       query.Get("before"),
 	}
 	filter.Limit, err = strconv.Atoi(cmp.Or(query.Get("limit"), strconv.Itoa(usage.DefaultLimit)))

@@ -35,6 +35,7 @@ type Filter struct {
 	UserHash     string
 	SpecialistID string
 	Model        string
+	RunID        string // rows of this pipeline run
 	From, To     time.Time // From included, To not
 	Before       string    // the Next of the page before this one
 	Limit        int       // 0: DefaultLimit; at most MaxLimit
@@ -55,7 +56,7 @@ func List(ctx context.Context, from Lister, f Filter) (Page, error) {
 	}
 	limit = min(limit, MaxLimit)
 	query := database.UsageFilter{
-		UserHash: f.UserHash, SpecialistID: f.SpecialistID, Model: f.Model,
+		UserHash: f.UserHash, SpecialistID: f.SpecialistID, Model: f.Model, RunID: f.RunID,
 		From: f.From, To: f.To,
 		Limit: limit + 1, // one more says whether there is a next page
 	}

@@ -32,7 +32,7 @@ type Summary struct {
 // appended between its two queries may be in the groups alone.
 func Summarize(ctx context.Context, from Summarizer, f Filter, by database.UsageGroup) (Summary, error) {
 	query := database.UsageFilter{
-		UserHash: f.UserHash, SpecialistID: f.SpecialistID, Model: f.Model, From: f.From, To: f.To,
+		UserHash: f.UserHash, SpecialistID: f.SpecialistID, Model: f.Model, RunID: f.RunID, From: f.From, To: f.To,
 	}
 	total, err := from.SumUsage(ctx, query)
 	if err != nil {
