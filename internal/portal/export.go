@@ -47,6 +47,8 @@ type exportRow struct {
 	Status           int             `json:"status"`
 	FinishReason     string          `json:"finish_reason"`
 	ErrorCause       llm.Cause       `json:"error_cause"`
+	RunID            string          `json:"run_id"` // of a pipeline, with the next
+	Step             string          `json:"step"`
 }
 
 func exportRowOf(r *usage.Record) exportRow {
@@ -55,6 +57,7 @@ func exportRowOf(r *usage.Record) exportRow {
 		CachedTokens: r.CachedTokens, CacheWriteTokens: r.CacheWriteTokens, ReasoningTokens: r.ReasoningTokens,
 		UsageSource: r.UsageSource, Priced: r.Priced, PriceVersion: r.PriceVersion, ReportedCost: r.ReportedCost,
 		Attempt: r.Attempt, Status: r.Status, FinishReason: r.FinishReason, ErrorCause: r.ErrorCause,
+		RunID: r.RunID, Step: r.Step,
 	}
 	if r.TTFT > 0 {
 		row.TTFTMS = new(r.TTFT.Milliseconds())

@@ -55,8 +55,6 @@ type usageRow struct {
 	EstimatedCost  pricing.Money `json:"estimated_cost_usd"`
 	LatencyMS      int64         `json:"latency_ms"`
 	Success        bool          `json:"success"`
-	RunID          string        `json:"run_id"` // of a pipeline, with the next
-	Step           string        `json:"step"`
 }
 
 type usagePage struct {
@@ -100,8 +98,6 @@ func rowOf(r *usage.Record) usageRow {
 		EstimatedCost:  r.Cost,
 		LatencyMS:      r.Latency.Round(time.Millisecond).Milliseconds(),
 		Success:        r.Success,
-		RunID:          r.RunID,
-		Step:           r.Step,
 	}
 }
 
