@@ -51,10 +51,20 @@ func Open(r *http.Request) bool {
 		return true
 	case whole == "auth/providers": // a page that shows them signs nobody in yet
 		return r.Method == http.MethodGet || r.Method == http.MethodHead
-	case whole == "chat/ws": // its first message has the token
+	case whole == "chat/ws", len(path) == 5 && strings.HasPrefix(whole, "api/v2/pipelines/ws/"): // the first message has the token
 		return r.Method == http.MethodGet
 	}
 	return false
+}
+
+// Spends tells whether a request makes model calls, by starting a run or going on
+// with one: it takes one from what its caller may spend.
+func Spends(r *http.Request) bool {
+	path, ok := segments(r)
+	if !ok || r.Method != http.MethodPost || len(path) < 4 || strings.Join(path[:3], "/") != "api/v2/pipelines" {
+		return false
+	}
+	return len(path) == 4 && path[3] == "run" || len(path) == 6 && path[3] == "runs" && path[5] == "resume"
 }
 
 // segments are the parts of a request's path, decoded one by one as http.ServeMux

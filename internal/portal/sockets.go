@@ -20,7 +20,7 @@ const (
 // Sockets are the open WebSockets of a process. They outlive configurations: a
 // reload leaves them as they are, and only the end of the process closes them.
 type Sockets struct {
-	authTimeout, writeTimeout time.Duration // those of this name; a test has less time
+	authTimeout, writeTimeout, verifyEvery time.Duration // those of this name; a test has less time
 
 	mu      sync.Mutex // guards all below
 	closed  bool
@@ -34,7 +34,7 @@ type Sockets struct {
 // NewSockets makes a registry with no socket in it.
 func NewSockets() *Sockets {
 	return &Sockets{
-		authTimeout: authTimeout, writeTimeout: writeTimeout,
+		authTimeout: authTimeout, writeTimeout: writeTimeout, verifyEvery: verifyEvery,
 		open: make(map[*connection]struct{}), by: make(map[string]int),
 	}
 }
