@@ -28,6 +28,7 @@ const (
 	Gemini            Name = "gemini"             // POST /v1beta/models/{model}:generateContent, :streamGenerateContent
 	GeminiEmbeddings  Name = "gemini_embeddings"  // POST /v1beta/models/{model}:embedContent, :batchEmbedContents
 	PortalChat        Name = "portal_chat"        // POST /chat/send, /chat/stream
+	Pipeline          Name = "pipeline"           // a step of a run; no client speaks it
 
 	// Counting tokens costs nothing and leaves no usage row.
 	OpenAICount    Name = "openai_input_tokens"    // POST /v1/responses/input_tokens

@@ -60,6 +60,7 @@ type attempt struct {
 	latency    time.Duration // set when settled
 	status     int           // the upstream's; 0: none
 	settled    bool
+	tooLong    bool // the answer; no more of it is read
 	record     *usage.Record
 	mark       usage.Mark // its entry in the ledger's journal
 	watch      *watchdog
@@ -104,10 +105,10 @@ func (ex *exchange) attempt(t *target) *llm.Error {
 }
 
 // upstreamContext ends with the caller's; where left calls are drained, a
-// bounded time later.
+// bounded time later. A pipeline that is stopped waits for nothing.
 func (ex *exchange) upstreamContext() (ctx context.Context, release func()) {
 	caller := ex.r.Context()
-	if ex.g.OnDisconnect != Drain {
+	if _, ours := ex.face.(*step); ours || ex.g.OnDisconnect != Drain {
 		return caller, func() {}
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(caller))

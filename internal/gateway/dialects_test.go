@@ -24,6 +24,7 @@ import (
 type family struct {
 	*fixture
 	openai, xai, anthropic, gemini *fakes.Server
+	providers                      []*upstream.Provider
 }
 
 func newFamily(t *testing.T, configure func(*gateway.Options)) *family {
@@ -32,15 +33,14 @@ func newFamily(t *testing.T, configure func(*gateway.Options)) *family {
 		openai: fakes.New(t, fakes.OpenAI), xai: fakes.New(t, fakes.OpenAIChat),
 		anthropic: fakes.New(t, fakes.Anthropic), gemini: fakes.New(t, fakes.Gemini),
 	}
-	var providers []*upstream.Provider
 	for name, fake := range map[string]*fakes.Server{"openai": f.openai, "xai": f.xai, "anthropic": f.anthropic, "gemini": f.gemini} {
 		config := upstream.Config{Name: name, BaseURL: fake.BaseURL(), Keys: []secret.Secret{secret.New(fakes.Key)}}
 		if fake.Kind() == fakes.OpenAIChat {
 			config.Formats = []dialect.Name{dialect.OpenAIChat}
 		}
-		providers = append(providers, configured(t, config))
+		f.providers = append(f.providers, configured(t, config))
 	}
-	f.fixture = setup(t, configure, providers...)
+	f.fixture = setup(t, configure, f.providers...)
 	return f
 }
 

@@ -93,7 +93,7 @@ func (ex *exchange) run() *llm.Error {
 
 // identify finds out who is asking. The token itself was verified before.
 func (ex *exchange) identify() *llm.Error {
-	principal, ok := ex.g.Caller(ex.r)
+	principal, ok := ex.caller()
 	if !ok && !ex.g.AllowAnonymous {
 		return &llm.Error{
 			Cause:   llm.CauseUnauthenticated,
@@ -102,6 +102,13 @@ func (ex *exchange) identify() *llm.Error {
 	}
 	ex.principal = principal
 	return nil
+}
+
+func (ex *exchange) caller() (*identity.Principal, bool) {
+	if s, ok := ex.face.(*step); ok {
+		return s.Caller, s.Caller != nil
+	}
+	return ex.g.Caller(ex.r)
 }
 
 // read takes in the body and lets the face's codec peek at it.
@@ -149,6 +156,9 @@ func (ex *exchange) tryTargets() *llm.Error {
 	for i := range ex.route.targets {
 		asked := ex.tried
 		err := ex.attempt(&ex.route.targets[i])
+		if s, ok := ex.face.(*step); ok && s.refusesOutput(err) {
+			err = ex.askPlainly(&ex.route.targets[i])
+		}
 		switch {
 		case err == nil:
 			return nil

@@ -172,9 +172,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.wrongMethod(w, e)
 		return
 	}
-	if p, ok := g.Caller(r); ok && p.Role() == identity.RoleViewer && e.operation != opUnknown {
-		g.refuseViewer(w, e)
-		return
+	if p, ok := g.Caller(r); ok && e.operation != opUnknown {
+		if err := refuseRole(p); err != nil {
+			metrics.Refused(err.Status(), err.Cause)
+			errorWriter(e.format).WriteError(w, err, newRequestID())
+			return
+		}
 	}
 	switch e.operation {
 	case opCall:
@@ -192,14 +195,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseViewer answers those who may see usage and nothing else.
-func (g *Gateway) refuseViewer(w http.ResponseWriter, e endpoint) {
-	err := &llm.Error{
+// refuseRole refuses those who may see usage and nothing else.
+func refuseRole(p *identity.Principal) *llm.Error {
+	if p == nil || p.Role() != identity.RoleViewer {
+		return nil
+	}
+	return &llm.Error{
 		Cause:   llm.CauseForbidden,
 		Message: "your role is viewer, which sees the usage log and nothing else; ask an admin for another role",
 	}
-	metrics.Refused(err.Status(), err.Cause)
-	errorWriter(e.format).WriteError(w, err, newRequestID())
 }
 
 // wrongMethod answers a path that exists, asked with another method.

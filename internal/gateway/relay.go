@@ -20,7 +20,7 @@ func (ex *exchange) relayWhole(a *attempt, resp *http.Response) *llm.Error {
 	case err != nil:
 		return ex.transportError(a, err)
 	case n > maxAnswer:
-		return &llm.Error{Cause: llm.CauseUpstreamInvalid, Message: "the upstream provider's answer is too large", Err: fmt.Errorf("more than %d bytes", maxAnswer)}
+		return answerTooLarge()
 	}
 	a.meter.Body(body.bytes())
 	if err := a.meter.Reading().Err; err != nil {
@@ -41,6 +41,10 @@ func (ex *exchange) relayWhole(a *attempt, resp *http.Response) *llm.Error {
 	ex.w.WriteHeader(http.StatusOK)
 	_, _ = ex.w.Write(content)
 	return nil
+}
+
+func answerTooLarge() *llm.Error {
+	return &llm.Error{Cause: llm.CauseUpstreamInvalid, Message: "the upstream provider's answer is too large", Err: fmt.Errorf("more than %d bytes", maxAnswer)}
 }
 
 // watched tells the watchdog of every read.

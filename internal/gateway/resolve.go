@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/financecommander/tollgate/internal/dialect"
 	"github.com/financecommander/tollgate/internal/dialect/portalchat"
@@ -37,8 +36,13 @@ type target struct {
 // an alias of the configuration, `provider/model`, or a model that exactly one
 // configured provider is known to have.
 func (ex *exchange) resolve() *llm.Error {
-	if p, ok := ex.face.(portal); ok && p.direct {
-		return ex.resolveDirect(ex.call.(portalchat.Call))
+	switch f := ex.face.(type) {
+	case portal:
+		if f.direct {
+			return ex.resolveDirect(ex.call.(portalchat.Call))
+		}
+	case *step:
+		return ex.resolveStep(&f.Call)
 	}
 	name := ex.call.Model()
 	if to, ok := ex.g.Aliases[name]; ok {
@@ -51,10 +55,7 @@ func (ex *exchange) resolve() *llm.Error {
 	}
 	provider, model, ok := ex.g.findModel(name)
 	if !ok && ex.g.Specialists != nil && !ex.g.Specialists.Loaded() {
-		return &llm.Error{
-			Cause: llm.CauseUnavailable, Param: "model", RetryAfter: 2 * time.Second,
-			Message: "the gateway does not know its specialists yet, since its database does not answer; try again shortly",
-		}
+		return notLoaded()
 	}
 	if !ok || !ex.g.mayUse(ex.principal, provider.Name+"/"+model, model, name, ex.call.Model()) {
 		// The same answer for what does not exist and what is not allowed.

@@ -90,6 +90,7 @@ func (ex *exchange) end(a *attempt) {
 	a.settled = true
 	ex.append(a.record)
 	ex.g.Ledger.End(a.mark)
+	ex.tellRow(a.record)
 }
 
 // recordRefusal leaves the row of a known caller's call that reached no
@@ -103,6 +104,7 @@ func (ex *exchange) recordRefusal(err *llm.Error) {
 	r.Latency = time.Since(ex.start)
 	r.Status, r.ErrorCause = err.Status(), err.Cause
 	ex.append(r)
+	ex.tellRow(r)
 }
 
 // describe fills in who called and what for.
@@ -118,7 +120,9 @@ func (ex *exchange) describe(r *usage.Record) {
 	if s := ex.route.specialist; s != nil {
 		r.SpecialistID, r.SpecialistName = s.ID, s.Name
 	}
-	if l := ex.label(); l.ID != "" {
+	l := ex.label()
+	r.RunID, r.Step = l.Run, l.Step
+	if l.ID != "" {
 		r.SpecialistID, r.SpecialistName = l.ID, l.Name
 	}
 }

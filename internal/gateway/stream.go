@@ -180,6 +180,8 @@ func (s *stream) verdict(failure error) *llm.Error {
 	switch {
 	case s.gone:
 		return clientGone(s.ex.r)
+	case s.a.tooLong:
+		return answerTooLarge()
 	case reading.Err != nil:
 		return reading.Err
 	case reading.Complete:
