@@ -15,6 +15,9 @@ type Plan struct {
 	Output int
 	// Digest is the SHA-256 of the definition's JSON, in hex.
 	Digest string
+
+	file   string              // where it came from
+	places map[string]position // of what can be missing, by path
 }
 
 // PlanStep is a step that is ready to run.

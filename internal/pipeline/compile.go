@@ -1,0 +1,179 @@
+package pipeline
+
+import (
+	"errors"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/financecommander/tollgate/internal/pipeline/expr"
+)
+
+// compile makes a step's templates, expressions and schema ready.
+func (c *checker) compile(step *PlanStep) {
+	names := expr.Names{Steps: step.DependsOn}
+	if m := step.Map; m != nil {
+		step.MapOver = c.expression(m.Over, expr.List, names, at("steps", step.Index, "map", "over"))
+	}
+	step.SkipCondition = c.expression(step.SkipIf, expr.Bool, names, at("steps", step.Index, "skip_if"))
+	after := expr.Names{Steps: append(slices.Clone(step.DependsOn), step.Name)}
+	step.StopCondition = c.expression(step.StopIf, expr.Bool, after, at("steps", step.Index, "stop_if"))
+
+	names.Item = step.Map != nil
+	switch step.Kind() {
+	case KindModel:
+		c.compileModel(step, names)
+	case KindHTTP:
+		c.compileHTTP(step, names)
+	case KindTransform:
+		step.TransformExpr = c.expression(step.Transform, expr.Value, names, at("steps", step.Index, "transform"))
+	}
+}
+
+func (c *checker) compileModel(step *PlanStep, names expr.Names) {
+	// The default prompt is made of names, and can be wrong only where they are.
+	if c.says(step.Index, "prompt") || len(c.found.list) == 0 {
+		step.PromptTemplate = c.template(step.Prompt, names, at("steps", step.Index, "prompt"))
+	}
+	if step.Format == FormatJSON || len(step.Schema) > 0 {
+		step.AnswerSchema = c.answerSchema(step)
+	}
+}
+
+func (c *checker) answerSchema(step *PlanStep) *AnswerSchema {
+	if len(step.Schema) == 0 {
+		return &AnswerSchema{}
+	}
+	path := at("steps", step.Index, "schema")
+	where, _, node := c.place(path)
+	document := c.value(node, where)
+	if outside, found := outsideRef(document, nil); found {
+		c.complain(append(path, outside...), `must refer to something in the schema itself, as in "#/$defs/name"`)
+		return nil
+	}
+	schema, tokens, message := compileAnswer(document)
+	if message != "" {
+		c.complain(append(path, tokens...), "this is no JSON Schema (2020-12): %s", message)
+	}
+	return schema
+}
+
+// outsideRef finds a reference that leaves the schema.
+func outsideRef(v any, path []string) (tokens []string, found bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			below := append(slices.Clone(path), name)
+			text, isText := v[name].(string)
+			switch {
+			case isText && (name == "$ref" || name == "$dynamicRef") && !strings.HasPrefix(text, "#"):
+				return below, true
+			case isText && name == "$schema" && strings.TrimSuffix(text, "#") != "https://json-schema.org/draft/2020-12/schema":
+				return below, true
+			}
+			if tokens, found = outsideRef(v[name], below); found {
+				return tokens, true
+			}
+		}
+	case []any:
+		for i := range v {
+			if tokens, found = outsideRef(v[i], append(slices.Clone(path), at(i)...)); found {
+				return tokens, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// expression makes one ready; nil where there is none, or it is at fault.
+func (c *checker) expression(text string, want expr.Type, names expr.Names, path []string) *expr.Expression {
+	if text == "" {
+		return nil
+	}
+	e, err := expr.ParseExpression(text, want, names)
+	if err != nil {
+		c.complainInside(path, err)
+		return nil
+	}
+	return e
+}
+
+func (c *checker) template(text string, names expr.Names, path []string) *expr.Template {
+	t, err := expr.ParseTemplate(text, names)
+	if err != nil {
+		c.complainInside(path, err)
+		return nil
+	}
+	return t
+}
+
+// complainInside tells of a fault at a place inside a text.
+func (c *checker) complainInside(tokens []string, err error) {
+	path, _, node := c.place(tokens)
+	if c.found.isBroken(path) {
+		return
+	}
+	line, column := node.Line, node.Column
+	if inside, ok := errors.AsType[*expr.Error](err); ok {
+		line, column = c.inner(node, inside.Line, inside.Column)
+	}
+	c.found.at(line, column, path, "%s", err)
+}
+
+func (c *checker) compileHTTP(step *PlanStep, names expr.Names) {
+	h, path := step.HTTP, at("steps", step.Index, "http")
+	below := func(tokens ...any) []string { return append(slices.Clone(path), at(tokens...)...) }
+	request := &HTTPTemplate{Method: h.Method, Query: map[string]*expr.Template{}, Headers: map[string]*expr.Template{}}
+	if h.URL != "" {
+		var fault string
+		if request.Host, fault = literalHost(h.URL); fault != "" {
+			c.complain(below("url"), "%s", fault)
+		}
+		request.URL = c.template(h.URL, names, below("url"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Query)) {
+		request.Query[name] = c.template(h.Query[name], names, below("query", name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		if slices.Contains(ownHeaders, strings.ToLower(name)) {
+			c.complain(below("headers", name), "this header is the gateway's own")
+		}
+		request.Headers[name] = c.template(h.Headers[name], names, below("headers", name))
+	}
+	if h.Body != "" {
+		request.Body = c.template(h.Body, names, below("body"))
+	}
+	names.Response = true
+	request.Pick = c.expression(h.Pick, expr.Value, names, below("pick"))
+	step.HTTPRequest = request
+}
+
+// ownHeaders say how a request travels, which is not a definition's to say.
+var ownHeaders = []string{
+	"host", "content-length", "connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
+	"transfer-encoding", "upgrade", "accept-encoding", "expect",
+}
+
+var origin = regexp.MustCompile(`^(?i:https?)://([^/?#\\]*)([/?#]|$)`)
+
+// literalHost is the host of a URL's template, or what is wrong with the URL: it
+// must be said to its end before anything is filled in.
+func literalHost(text string) (host, fault string) {
+	literal, _, filled := strings.Cut(text, "{{")
+	match := origin.FindStringSubmatch(literal)
+	switch {
+	case !strings.Contains(strings.ToLower(literal), "://") || !strings.HasPrefix(strings.ToLower(literal), "http"):
+		return "", `must begin with "https://" or "http://", written out`
+	case match == nil || filled && match[2] == "":
+		return "", `must have its host written out, and a "/", before anything is filled in`
+	case strings.Contains(match[1], "@"):
+		return "", "must not have a user name or password"
+	}
+	u, err := url.Parse("https://" + match[1])
+	if err != nil || u.Hostname() == "" || strings.ContainsAny(match[1], " \t\r\n%") {
+		return "", "must have a valid host"
+	}
+	return strings.ToLower(u.Host), ""
+}
