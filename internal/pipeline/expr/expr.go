@@ -55,15 +55,6 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
 
-// Template makes texts. It is safe for concurrent use.
-type Template struct{}
-
-// ParseTemplate reads a template; the error is an *Error.
-func ParseTemplate(text string, names Names) (*Template, error) { panic("to be written") }
-
-// Execute makes the text.
-func (t *Template) Execute(ctx context.Context, s *Scope) (string, error) { panic("to be written") }
-
 // Expression gives values. It is safe for concurrent use.
 type Expression struct{}
 
