@@ -53,18 +53,9 @@ const (
 // that v does not have are ignored, as frontends send more than one server
 // needs. Faults of single members are 422 and name the member, others are 400.
 func readLargeJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
-	control := http.NewResponseController(w) // some writers in tests and of sockets know no deadline
-	_ = control.SetReadDeadline(time.Now().Add(patience + time.Duration(limit/slowest)*time.Second))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = control.SetReadDeadline(time.Time{}) // or it would end the request later
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return &llm.Error{
-			Cause:   llm.CauseTooLarge,
-			Message: fmt.Sprintf("the request body is larger than %d KiB", limit>>10),
-		}
-	}
+	body, err := readBody(w, r, limit)
 	if err != nil {
-		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body ended early", Err: err}
+		return err
 	}
 	if string(bytes.TrimSpace(body)) == "null" {
 		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body must be one JSON object"}
@@ -77,6 +68,24 @@ func readLargeJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) e
 		return &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body must be one JSON object", Err: err}
 	}
 	return nil
+}
+
+// readBody reads a request's body, of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	control := http.NewResponseController(w) // some writers in tests and of sockets know no deadline
+	_ = control.SetReadDeadline(time.Now().Add(patience + time.Duration(limit/slowest)*time.Second))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = control.SetReadDeadline(time.Time{}) // or it would end the request later
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, &llm.Error{
+			Cause:   llm.CauseTooLarge,
+			Message: fmt.Sprintf("the request body is larger than %d KiB", limit>>10),
+		}
+	}
+	if err != nil {
+		return nil, &llm.Error{Cause: llm.CauseInvalidRequest, Message: "the request body ended early", Err: err}
+	}
+	return body, nil
 }
 
 // unprocessable is a 422 that names the field at fault.

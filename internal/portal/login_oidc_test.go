@@ -276,6 +276,7 @@ func TestOpenPaths(t *testing.T) {
 		"POST /auth/refresh": open, "POST /auth/refresh/": open, "POST /auth/logout": open, "GET /health": open, "GET /health/": open,
 		"HEAD /health": open, "GET /docs": open, "GET /docs/": open, "GET /docs/swagger-ui.css": open, "GET /openapi.json": open,
 		"GET /chat/ws": open, "GET /chat/ws/": open,
+		"GET /api/v2/pipelines/schema": open, "HEAD /api/v2/pipelines/schema/": open,
 
 		"GET /auth/me": closed, "GET /auth/me/": closed, "GET /auth/m%65": closed, "GET /auth/verify": closed, "GET /auth/tokens": closed,
 		"GET /auth/users": closed, "GET /auth/login": closed, "GET /auth/refresh": closed, "GET /auth/logout": closed,
@@ -286,6 +287,8 @@ func TestOpenPaths(t *testing.T) {
 		"POST /auth//login": closed, "POST //auth/login": closed, "POST /auth/./login": closed, "POST /auth/x/../login": closed,
 		"POST /auth%2flogin": closed, "GET /auth/a%2fb": closed, "GET /auth": closed, "GET /auth/": closed, "GET /": closed,
 		"GET /docsx": closed, "GET /healthx": closed, "GET /health/x": closed, "GET /specialists": closed, "POST /chat/send": closed,
+		"POST /api/v2/pipelines/schema": closed, "GET /api/v2/pipelines/schema/x": closed, "POST /api/v2/pipelines/validate": closed,
+		"GET /api/v2/pipelines/definitions": closed, "GET /api/v2/pipelines/definitions/schema": closed, "GET /pipelines/schema": closed,
 		"GET /usage/logs": closed, "GET /AUTH/google": closed, "POST /x/auth/login": closed,
 	} {
 		method, path, _ := strings.Cut(target, " ")

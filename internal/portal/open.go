@@ -49,7 +49,8 @@ func Open(r *http.Request) bool {
 		return r.Method == http.MethodPost
 	case whole == "health", whole == "openapi.json", path[0] == "docs":
 		return true
-	case whole == "auth/providers": // a page that shows them signs nobody in yet
+	case whole == "auth/providers", // a page that shows them signs nobody in yet
+		whole == "api/v2/pipelines/schema": // editors complete against it
 		return r.Method == http.MethodGet || r.Method == http.MethodHead
 	case whole == "chat/ws", len(path) == 5 && strings.HasPrefix(whole, "api/v2/pipelines/ws/"): // the first message has the token
 		return r.Method == http.MethodGet

@@ -81,6 +81,7 @@ func New(o Options) *Handler {
 	h.conversationRoutes()
 	h.usageRoutes()
 	h.pipelineRoutes()
+	h.pipelineDefinitionRoutes()
 	h.docsRoutes()
 	return h
 }
