@@ -41,18 +41,6 @@ type Executor struct{ o Options }
 // New makes an executor.
 func New(o Options) *Executor { return &Executor{o: o} }
 
-// MayRun says why a caller may not run a plan: a step of it, by name, is one that
-// their token is not good for, or that is not there. nil: they may.
-func (e *Executor) MayRun(caller *identity.Principal, plan *pipeline.Plan) *llm.Error {
-	panic("to be written")
-}
-
-// Slots bound calls over all runs. Waiting for one is first come, first served.
-type Slots struct{}
-
-// NewSlots makes n slots.
-func NewSlots(n int) *Slots { panic("to be written") }
-
 // Run is one run of a plan.
 type Run struct {
 	ID     string
@@ -80,7 +68,7 @@ type Status string
 const (
 	Completed Status = "completed"
 	Skipped   Status = "skipped"
-	Failed    Status = "failed" // with a step: and its policy let the run go on
+	Failed    Status = "failed"
 )
 
 // StepResult is what became of a step.
@@ -89,7 +77,8 @@ type StepResult struct {
 	Status     Status              `json:"status"`
 	Output     string              `json:"output"`
 	DurationMS int64               `json:"duration_ms"`
-	Message    string              `json:"message,omitempty"` // why it failed, or was skipped
+	Message    string              `json:"message,omitempty"` // why it, or items of it, failed, or it was skipped
+	Stopped    bool                `json:"stopped,omitempty"` // its stop condition ended the run
 	Usage      pipeline.AgentUsage `json:"usage"`
 }
 
@@ -102,6 +91,7 @@ const (
 	CodeCost      Code = "cost_limit"
 	CodeTime      Code = "time_limit"
 	CodeCalls     Code = "calls_limit"
+	CodeForbidden Code = "forbidden" // the caller may no longer make calls
 	CodeCancelled Code = "cancelled"
 	CodeStopped   Code = "gateway_stopped" // by its operator, in mid-run
 	CodeLost      Code = "replica_lost"
@@ -129,7 +119,3 @@ type Outcome struct {
 	Steps        []StepResult          // of those that have ended
 	Duration     time.Duration
 }
-
-// Run runs a plan to its end; ctx's end cancels it. The last event it emits is
-// EventComplete or EventError.
-func (e *Executor) Run(ctx context.Context, r Run) Outcome { panic("to be written") }
