@@ -150,8 +150,9 @@ func definitionsOf(args []string) (files []string, err error) {
 		}
 		before := len(files)
 		for _, entry := range entries {
-			if !entry.IsDir() && isDefinition(entry.Name()) {
-				files = append(files, filepath.Join(arg, entry.Name()))
+			file := filepath.Join(arg, entry.Name())
+			if info, err := os.Stat(file); err == nil && !info.IsDir() && isDefinition(file) {
+				files = append(files, file)
 			}
 		}
 		if len(files) == before {
@@ -161,8 +162,10 @@ func definitionsOf(args []string) (files []string, err error) {
 	return files, nil
 }
 
+// isDefinition tells which files of a folder are read, as package catalog does.
 func isDefinition(file string) bool {
-	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(file)))
+	hidden := strings.HasPrefix(filepath.Base(file), ".")
+	return !hidden && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file))
 }
 
 // readPlan reads a definition and checks it, with what it refers to.
@@ -273,6 +276,9 @@ func commandPipelineList(flags caddycmd.Flags) (int, error) {
 			}
 			fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%d\t%s\n",
 				d.Name, d.Category, len(d.Steps), entry.Source, faults, cmp.Or(d.DisplayName, d.Name))
+		}
+		for _, b := range all.Broken() {
+			fmt.Fprintf(out, "%s\t\t\t%s\t%d\tcannot be used\n", b.Name, catalog.FromDatabase, len(b.Faults.List))
 		}
 		return out.Flush()
 	})

@@ -92,7 +92,7 @@ func TestQueryOf(t *testing.T) {
 func TestDefinitionsOf(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, name := range []string{"b.yaml", "a.yml", "c.JSON", "notes.txt"} {
+	for _, name := range []string{"b.yaml", "a.yml", "c.json", "notes.txt", ".hidden.yaml"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}
 	for _, name := range []string{"empty", "d.yaml"} {
@@ -106,7 +106,7 @@ func TestDefinitionsOf(t *testing.T) {
 	}
 	files, err := definitionsOf(in("notes.txt", ""))
 	require.NoError(t, err)
-	require.Equal(t, in("notes.txt", "a.yml", "b.yaml", "c.JSON"), files, "a file by its name is taken whatever it is called")
+	require.Equal(t, in("notes.txt", "a.yml", "b.yaml", "c.json"), files, "a file by its name is taken whatever it is called")
 	_, err = definitionsOf(in("empty"))
 	require.ErrorContains(t, err, "has no definitions")
 	_, err = definitionsOf(in("nothing"))
@@ -118,7 +118,7 @@ func TestIsFile(t *testing.T) {
 	require.NoError(t, os.WriteFile("there", nil, 0o600))
 	require.NoError(t, os.Mkdir("folder", 0o700))
 	for name, want := range map[string]bool{
-		"there": true, "review.yaml": true, "review.JSON": true, "./review": true,
+		"there": true, "review.yaml": true, "review.json": true, "./review": true,
 		"review": false, "folder": false, "lex-intelligence-ultimate": false,
 	} {
 		require.Equal(t, want, isFile(name), name)
