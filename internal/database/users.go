@@ -108,9 +108,10 @@ func (db *DB) UnblockUser(ctx context.Context, user string, audit AuditEntry) er
 	return nil
 }
 
-// DeleteUser deletes a user and everything that belongs to the user's sign-in:
-// log-ins, codes under way and API tokens. The audit log says so even when there
-// was nothing, since the user may have come with another issuer's tokens.
+// DeleteUser deletes a user, everything that belongs to the user's sign-in (log-ins,
+// codes under way and API tokens) and their runs of pipelines. The audit log says so
+// even when there was nothing, since the user may have come with another issuer's
+// tokens.
 func (db *DB) DeleteUser(ctx context.Context, user string, audit AuditEntry) error {
 	err := db.changeUser(ctx, user, func(tx *gorm.DB, before *PortalUser) error {
 		for _, statement := range []string{
@@ -122,6 +123,9 @@ func (db *DB) DeleteUser(ctx context.Context, user string, audit AuditEntry) err
 			if err := tx.Exec(statement, user).Error; err != nil {
 				return err
 			}
+		}
+		if err := db.deleteRunsOf(tx, user); err != nil {
+			return err
 		}
 		audit.Before, audit.After = blockedJSON(before != nil && before.BlockedAt != nil), ""
 		return insertAudit(tx, audit)

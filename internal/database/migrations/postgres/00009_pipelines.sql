@@ -56,14 +56,15 @@ CREATE TABLE pipeline_runs (
     lease_owner           text        NOT NULL, -- the replica that runs it
     lease_until           timestamptz NOT NULL, -- after which it counts as dead
     cancel_requested      boolean     NOT NULL,
-    resum_until           timestamptz,          -- totals follow the usage log until then
+    resum_at              timestamptz,          -- when totals are next compared with the usage log; null: they are final
     created_at            timestamptz NOT NULL,
+    started_at            timestamptz NOT NULL, -- its attempt
     ended_at              timestamptz,
     UNIQUE (user_hash, idempotency_key)
 );
 CREATE INDEX pipeline_runs_user ON pipeline_runs (user_hash, id DESC);
 CREATE INDEX pipeline_runs_running ON pipeline_runs (lease_until) WHERE status = 'running';
-CREATE INDEX pipeline_runs_resum ON pipeline_runs (resum_until) WHERE resum_until IS NOT NULL;
+CREATE INDEX pipeline_runs_resum ON pipeline_runs (resum_at) WHERE resum_at IS NOT NULL;
 CREATE INDEX pipeline_runs_ended_at ON pipeline_runs (ended_at);
 
 -- Steps that have ended, so that a run can be resumed.

@@ -53,14 +53,15 @@ CREATE TABLE pipeline_runs (
     lease_owner           TEXT     NOT NULL, -- the replica that runs it
     lease_until           DATETIME NOT NULL, -- after which it counts as dead
     cancel_requested      INTEGER  NOT NULL,
-    resum_until           DATETIME,          -- totals follow the usage log until then
+    resum_at              DATETIME,             -- when totals are next compared with the usage log; null: they are final
     created_at            DATETIME NOT NULL,
+    started_at            DATETIME NOT NULL, -- its attempt
     ended_at              DATETIME,
     UNIQUE (user_hash, idempotency_key)
 );
 CREATE INDEX pipeline_runs_user ON pipeline_runs (user_hash, id DESC);
 CREATE INDEX pipeline_runs_running ON pipeline_runs (lease_until) WHERE status = 'running';
-CREATE INDEX pipeline_runs_resum ON pipeline_runs (resum_until) WHERE resum_until IS NOT NULL;
+CREATE INDEX pipeline_runs_resum ON pipeline_runs (resum_at) WHERE resum_at IS NOT NULL;
 CREATE INDEX pipeline_runs_ended_at ON pipeline_runs (ended_at);
 
 -- Steps that have ended, so that a run can be resumed.
