@@ -46,6 +46,7 @@ func Document() (*openapi3.T, error) {
 type checker struct{ open, closed *openapi3.T }
 
 var load = sync.OnceValues(func() (*checker, error) {
+	openapi3filter.RegisterBodyDecoder("text/yaml", openapi3filter.YamlBodyDecoder)
 	open, err := Document()
 	if err != nil {
 		return nil, err
