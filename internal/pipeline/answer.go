@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,8 +17,12 @@ import (
 // maxComplaints is how many of an answer's faults are told.
 const maxComplaints = 20
 
-// AnswerSchema is a JSON Schema that answers must fit.
-type AnswerSchema struct{ schema *jsonschema.Schema }
+// AnswerSchema is a JSON Schema that answers must fit. The zero value is one that
+// everything fits.
+type AnswerSchema struct {
+	schema *jsonschema.Schema
+	names  map[string]bool // of members that the schema names
+}
 
 const answerURL = "tollgate:answer"
 
@@ -26,7 +31,9 @@ const answerURL = "tollgate:answer"
 func compileAnswer(document any) (schema *AnswerSchema, tokens []string, message string) {
 	compiled, err := newCompiler(answerURL, document).Compile(answerURL)
 	if err == nil {
-		return &AnswerSchema{compiled}, nil, ""
+		names := map[string]bool{}
+		namesIn(document, names)
+		return &AnswerSchema{compiled, names}, nil, ""
 	}
 	if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		// A keyword's alternatives fail one by one; the deepest place says most.
@@ -41,11 +48,30 @@ func compileAnswer(document any) (schema *AnswerSchema, tokens []string, message
 	if _, ok := errors.AsType[*jsonschema.LoadURLError](err); ok {
 		return nil, nil, "must refer to nothing outside itself"
 	}
-	return nil, nil, strings.ReplaceAll(err.Error(), answerURL, "")
+	return nil, nil, "a $ref leads nowhere"
+}
+
+// namesIn gathers the names of members that a schema has.
+func namesIn(document any, names map[string]bool) {
+	switch d := document.(type) {
+	case map[string]any:
+		properties, _ := d["properties"].(map[string]any)
+		for name := range properties {
+			names[name] = true
+		}
+		for _, below := range d {
+			namesIn(below, names)
+		}
+	case []any:
+		for _, below := range d {
+			namesIn(below, names)
+		}
+	}
 }
 
 // Validate says in a sentence what does not fit; "" for an answer that does. It
-// names places and rules, never values, but for the names of an object's members.
+// has places and rules in it and nothing of the answer, neither values nor names
+// that only the answer knows.
 func (s *AnswerSchema) Validate(answer any) string {
 	if s == nil || s.schema == nil {
 		return ""
@@ -55,18 +81,26 @@ func (s *AnswerSchema) Validate(answer any) string {
 		return ""
 	}
 	list := leaves(err)
+	for _, v := range list {
+		if _, ok := v.ErrorKind.(*kind.PropertyNames); ok {
+			v.InstanceLocation = nil // the library writes into it later
+		}
+	}
 	slices.SortStableFunc(list, func(a, b *jsonschema.ValidationError) int {
 		return slices.Compare(a.InstanceLocation, b.InstanceLocation)
 	})
 	texts := make([]string, 0, maxComplaints)
 	for _, v := range list[:min(len(list), maxComplaints)] {
-		texts = append(texts, pointer(v.InstanceLocation)+" "+rule(v))
+		texts = append(texts, s.pointer(v.InstanceLocation)+" "+rule(v))
 	}
 	if more := len(list) - maxComplaints; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(texts, "; ")
 }
+
+// itemNumber is the place of an item in a list.
+var itemNumber = regexp.MustCompile(`^[0-9]{1,9}$`)
 
 // boundNumbers makes floats of numbers that are too long for exact arithmetic.
 func boundNumbers(v any) any {
@@ -94,10 +128,14 @@ func boundNumbers(v any) any {
 	return v
 }
 
-// pointer is a JSON pointer; the whole is "/".
-func pointer(tokens []string) string {
+// pointer is a JSON pointer; the whole is "/". A name that the schema does not have
+// is "*".
+func (s *AnswerSchema) pointer(tokens []string) string {
 	var b strings.Builder
 	for _, token := range tokens {
+		if !s.names[token] && !itemNumber.MatchString(token) {
+			token = "*"
+		}
 		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
 	}
 	if b.Len() == 0 {
@@ -118,7 +156,7 @@ func rule(v *jsonschema.ValidationError) string {
 	case *kind.DependentRequired:
 		return fmt.Sprintf("with %q needs %s", k.Prop, quoted(k.Missing))
 	case *kind.AdditionalProperties:
-		return "must not have " + quoted(k.Properties)
+		return "must not have members that the schema does not name"
 	case *kind.Enum:
 		return "must be one of " + values(k.Want)
 	case *kind.Const:

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -50,7 +51,7 @@ func (c *checker) answerSchema(step *PlanStep) *AnswerSchema {
 	where, _, node := c.place(path)
 	document := c.value(node, where)
 	if outside, found := outsideRef(document, nil); found {
-		c.complain(append(path, outside...), `must refer to something in the schema itself, as in "#/$defs/name"`)
+		c.complain(append(path, outside...), "%s", inside(outside))
 		return nil
 	}
 	schema, tokens, message := compileAnswer(document)
@@ -70,7 +71,7 @@ func outsideRef(v any, path []string) (tokens []string, found bool) {
 			switch {
 			case isText && (name == "$ref" || name == "$dynamicRef") && !strings.HasPrefix(text, "#"):
 				return below, true
-			case isText && name == "$schema" && strings.TrimSuffix(text, "#") != "https://json-schema.org/draft/2020-12/schema":
+			case isText && name == "$schema" && strings.TrimSuffix(text, "#") != metaSchema:
 				return below, true
 			}
 			if tokens, found = outsideRef(v[name], below); found {
@@ -85,6 +86,16 @@ func outsideRef(v any, path []string) (tokens []string, found bool) {
 		}
 	}
 	return nil, false
+}
+
+const metaSchema = "https://json-schema.org/draft/2020-12/schema"
+
+// inside says what a reference must be.
+func inside(path []string) string {
+	if path[len(path)-1] == "$schema" {
+		return fmt.Sprintf("must be %q", metaSchema)
+	}
+	return `must refer to something in the schema itself, as in "#/$defs/name"`
 }
 
 // expression makes one ready; nil where there is none, or it is at fault.
@@ -137,7 +148,10 @@ func (c *checker) compileHTTP(step *PlanStep, names expr.Names) {
 		request.Query[name] = c.template(h.Query[name], names, below("query", name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
-		if slices.Contains(ownHeaders, strings.ToLower(name)) {
+		switch {
+		case !headerName.MatchString(name):
+			c.complain(below("headers", name), "this is no name of a header")
+		case slices.Contains(ownHeaders, strings.ToLower(name)):
 			c.complain(below("headers", name), "this header is the gateway's own")
 		}
 		request.Headers[name] = c.template(h.Headers[name], names, below("headers", name))
@@ -156,6 +170,9 @@ var ownHeaders = []string{
 	"transfer-encoding", "upgrade", "accept-encoding", "expect",
 }
 
+// headerName is as the schema has it.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
+
 var origin = regexp.MustCompile(`^(?i:https?)://([^/?#\\]*)([/?#]|$)`)
 
 // literalHost is the host of a URL's template, or what is wrong with the URL: it
@@ -166,6 +183,8 @@ func literalHost(text string) (host, fault string) {
 	switch {
 	case !strings.Contains(strings.ToLower(literal), "://") || !strings.HasPrefix(strings.ToLower(literal), "http"):
 		return "", `must begin with "https://" or "http://", written out`
+	case strings.ContainsAny(literal, "\\ \t\r\n"):
+		return "", `must have its host written out, and nothing odd in it`
 	case match == nil || filled && match[2] == "":
 		return "", `must have its host written out, and a "/", before anything is filled in`
 	case strings.Contains(match[1], "@"):

@@ -19,8 +19,12 @@ import (
 const (
 	// MaxText is the longest text of a definition, in bytes.
 	MaxText  = 1 << 20
-	maxNodes = 100_000 // after aliases are put in
+	// maxNodes and maxSize bound what there is after aliases are put in: values, and
+	// bytes of texts.
+	maxNodes = 100_000
+	maxSize  = 4 * MaxText
 	maxDepth = 100
+	maxName  = 200 // bytes
 	// maxNumber is the longest number, in characters, and maxExponent the largest
 	// power of ten in it: exact arithmetic with more takes very long.
 	maxNumber   = 64
@@ -33,6 +37,7 @@ type source struct {
 	lines []string
 	root  *yaml.Node // nil: there is nothing
 	seen  int        // nodes
+	size  int        // bytes of texts
 	found *collector
 }
 
@@ -86,14 +91,13 @@ func (s *source) plain(n *yaml.Node, path string, depth int) *yaml.Node {
 		n = n.Alias
 	}
 	s.seen++
+	s.size += len(n.Value)
 	switch {
+	case s.seen > maxNodes || s.size > maxSize:
+		s.found.at(n.Line, n.Column, "", "the definition is too large, with all that its aliases stand for")
+		return nil
 	case depth > maxDepth:
 		s.found.at(n.Line, n.Column, path, "this is nested more than %d deep", maxDepth)
-		return nil
-	case s.seen == maxNodes+1:
-		s.found.at(n.Line, n.Column, "", "the definition has more than %d values, those that aliases stand for included", maxNodes)
-		return nil
-	case s.seen > maxNodes:
 		return nil
 	}
 	plain := &yaml.Node{Kind: n.Kind, Style: n.Style, Tag: n.ShortTag(), Value: n.Value, Line: n.Line, Column: n.Column}
@@ -123,8 +127,8 @@ func (s *source) fill(plain, n *yaml.Node, path string, depth int) bool {
 		for key.Kind == yaml.AliasNode {
 			key = key.Alias
 		}
-		if key.Kind != yaml.ScalarNode {
-			s.found.at(key.Line, key.Column, path, "the name of a member must be a text")
+		if key.Kind != yaml.ScalarNode || len(key.Value) > maxName {
+			s.found.at(key.Line, key.Column, path, "the name of a field must be a text of at most %d bytes", maxName)
 			continue
 		}
 		if key.ShortTag() == "!!merge" {
@@ -316,6 +320,8 @@ func jsonAsYAML(text []byte) []byte {
 		switch {
 		case r != '\\':
 			return fmt.Appendf(nil, `\u%04X`, r)
+		case match[1] == '/':
+			return match[1:]
 		case len(match) == 2:
 			return match
 		}
