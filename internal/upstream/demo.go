@@ -11,6 +11,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +67,12 @@ type demoRequest struct {
 	StreamOptions struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
+	ResponseFormat struct {
+		Type       string `json:"type"`
+		JSONSchema struct {
+			Schema json.RawMessage `json:"schema"`
+		} `json:"json_schema"`
+	} `json:"response_format"`
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -120,11 +127,7 @@ type demoAnswer struct {
 }
 
 func (a *demoAnswer) compose() {
-	question := a.question()
-	text := fmt.Sprintf("This is Tollgate's built-in demo model, standing in for %s: no provider has a key yet. "+
-		"You asked: “%s”. Set OPENAI_API_KEY (or another provider's) and ask again for a real answer.",
-		clip(a.req.Model, 60), clip(question, 200))
-	a.words = strings.SplitAfter(text, " ")
+	a.words = a.text()
 	a.finish = "stop"
 	if limit := max(a.req.MaxTokens, a.req.MaxCompletion); limit > 0 && limit < len(a.words) {
 		a.words, a.finish = a.words[:limit], "length"
@@ -135,6 +138,21 @@ func (a *demoAnswer) compose() {
 	}
 	a.input += len(strings.Fields(demoText(a.req.Prompt)))
 }
+
+// text is the answer's, in the pieces that it is streamed in.
+func (a *demoAnswer) text() []string {
+	question := a.question()
+	if format := a.req.ResponseFormat; a.chat && strings.HasPrefix(format.Type, "json_") {
+		return jsonWords.FindAllString(demoValue(format.JSONSchema.Schema, question), -1)
+	}
+	text := fmt.Sprintf("This is Tollgate's built-in demo model, standing in for %s: no provider has a key yet. "+
+		"You asked: “%s”. Set OPENAI_API_KEY (or another provider's) and ask again for a real answer.",
+		clip(a.req.Model, 60), clip(question, 200))
+	return strings.SplitAfter(text, " ")
+}
+
+// jsonWords are the pieces that JSON is said in.
+var jsonWords = regexp.MustCompile(`[^ ,]+[ ,]?|[ ,]`)
 
 func (a *demoAnswer) question() string {
 	for _, m := range slices.Backward(a.req.Messages) {
