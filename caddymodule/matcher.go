@@ -75,7 +75,9 @@ func wordless(d *caddyfile.Dispenser) error {
 }
 
 // MatchWithError implements caddyhttp.RequestMatcherWithError.
-func (MatchSpending) MatchWithError(r *http.Request) (bool, error) { return gateway.Spends(r), nil }
+func (MatchSpending) MatchWithError(r *http.Request) (bool, error) {
+	return gateway.Spends(r) || portal.Spends(r), nil
+}
 
 // MatchWithError implements caddyhttp.RequestMatcherWithError.
 func (MatchSigningIn) MatchWithError(r *http.Request) (bool, error) { return portal.SignsIn(r), nil }
