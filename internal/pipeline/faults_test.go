@@ -187,7 +187,7 @@ func TestFaults(t *testing.T) {
 		},
 		"expressions": {
 			one + "    skip_if: query == 1\n    stop_if: steps.b.output == \"\"\n    map: {over: query}\n",
-			[]string{"6:14: steps[0].skip_if: ", "7:14: steps[0].stop_if: ", "8:17: steps[0].map.over: "},
+			[]string{"6:20: steps[0].skip_if: ", "7:21: steps[0].stop_if: ", "8:17: steps[0].map.over: "},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
