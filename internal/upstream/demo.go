@@ -142,13 +142,31 @@ func (a *demoAnswer) compose() {
 // text is the answer's, in the pieces that it is streamed in.
 func (a *demoAnswer) text() []string {
 	question := a.question()
-	if format := a.req.ResponseFormat; a.chat && strings.HasPrefix(format.Type, "json_") {
-		return jsonWords.FindAllString(demoValue(format.JSONSchema.Schema, question), -1)
+	if schema, ok := a.wantsJSON(question); ok {
+		return jsonWords.FindAllString(demoValue(schema, question), -1)
 	}
 	text := fmt.Sprintf("This is Tollgate's built-in demo model, standing in for %s: no provider has a key yet. "+
 		"You asked: “%s”. Set OPENAI_API_KEY (or another provider's) and ask again for a real answer.",
 		clip(a.req.Model, 60), clip(question, 200))
 	return strings.SplitAfter(text, " ")
+}
+
+// wantsJSON says whether the answer is to be JSON, and of what schema (nil: any):
+// by the request's format, or by words that a real model would understand as well,
+// those of the JSON steps of pipelines.
+func (a *demoAnswer) wantsJSON(question string) (schema json.RawMessage, ok bool) {
+	if format := a.req.ResponseFormat; a.chat && strings.HasPrefix(format.Type, "json_") {
+		return format.JSONSchema.Schema, true
+	}
+	const order, lead = "Answer with JSON alone", "JSON Schema:\n"
+	at := strings.LastIndex(question, order)
+	if at < 0 {
+		return nil, false
+	}
+	if _, text, found := strings.Cut(question[at:], lead); found && json.Valid([]byte(text)) {
+		schema = json.RawMessage(text)
+	}
+	return schema, true
 }
 
 // jsonWords are the pieces that JSON is said in.

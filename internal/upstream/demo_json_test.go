@@ -236,6 +236,15 @@ func TestDemoStructuredAnswers(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(askDemo(t, `{"model":"m","messages":[{"role":"user","content":"Rate it."}],"response_format":{"type":"json_object"}}`)), &object))
 		require.Equal(t, "Rate it.", object["question"])
 		require.Contains(t, askDemo(t, `{"model":"m","messages":[{"role":"user","content":"Rate it."}],"response_format":{"type":"text"}}`), "You asked: “Rate it.”")
+		said := func(question string) string {
+			content, err := json.Marshal(question)
+			require.NoError(t, err)
+			return askDemo(t, `{"model":"m","messages":[{"role":"user","content":`+string(content)+`}]}`)
+		}
+		const order = "Rate it.\n\nAnswer with JSON alone: no other text."
+		requireFits(t, compiled(t, fitting["five or more"]), said(order+" It must fit this JSON Schema:\n"+fitting["five or more"]))
+		require.True(t, json.Valid([]byte(said(order))))
+		require.False(t, json.Valid([]byte(said("Rate it."))))
 		require.NotContains(t, askDemo(t, body+`,"max_tokens":2}`), "}", "a limit holds for JSON, too")
 	})
 }
