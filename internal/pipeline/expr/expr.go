@@ -4,8 +4,6 @@
 // reach the machine nor run for ever, and never take an output for a program.
 package expr
 
-import "context"
-
 // Scope is what a step's templates and expressions see: `query`, `steps.NAME`
 // (output, json, skipped, failed), with a map step `item` and `index`, and with
 // http steps `response`. In templates the names have a dot in front.
@@ -54,20 +52,3 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
-
-// Expression gives values. It is safe for concurrent use.
-type Expression struct{}
-
-// ParseExpression reads an expression; the error is an *Error.
-func ParseExpression(text string, want Type, names Names) (*Expression, error) {
-	panic("to be written")
-}
-
-// Bool evaluates a condition.
-func (e *Expression) Bool(ctx context.Context, s *Scope) (bool, error) { panic("to be written") }
-
-// List evaluates a list; its items are as encoding/json decodes them.
-func (e *Expression) List(ctx context.Context, s *Scope) ([]any, error) { panic("to be written") }
-
-// Value evaluates anything; the value is as encoding/json decodes it.
-func (e *Expression) Value(ctx context.Context, s *Scope) (any, error) { panic("to be written") }

@@ -9,6 +9,9 @@ import (
 // stepFields are what there is of a step.
 var stepFields = []string{"output", "json", "skipped", "failed"}
 
+// responseFields are what there is of an http step's response.
+var responseFields = []string{"status", "headers", "body", "json"}
+
 // roots are the names that there are.
 func (n Names) roots() []string {
 	roots := []string{"query"}
@@ -33,6 +36,8 @@ func (n Names) check(path []string, dot string) string {
 		return n.unknown(root, dot)
 	case root == "steps":
 		return n.checkStep(path, dot)
+	case len(path) > 1 && root == "response" && !slices.Contains(responseFields, path[1]):
+		return fmt.Sprintf("a response has `%s`, but no `%s`%s", strings.Join(responseFields, "`, `"), path[1], didYouMean(path[1], responseFields))
 	case len(path) > 1 && root == "query":
 		return fmt.Sprintf("`%squery` is a text and has no fields", dot)
 	case len(path) > 1 && root == "index":

@@ -56,11 +56,11 @@ func ParseTemplate(text string, names Names) (*Template, error) {
 	return &Template{text: text, tree: tree}, nil
 }
 
-// syntax takes an error of the parser apart.
-var syntax = regexp.MustCompile(`(?s)^template: ` + templateName + `:(\d+): (.*)$`)
+// syntaxText takes an error of the parser apart.
+var syntaxText = regexp.MustCompile(`(?s)^template: ` + templateName + `:(\d+): (.*)$`)
 
 func syntaxError(err error) *Error {
-	found := syntax.FindStringSubmatch(err.Error())
+	found := syntaxText.FindStringSubmatch(err.Error())
 	if found == nil {
 		return &Error{Message: "the template cannot be read"}
 	}
@@ -96,8 +96,8 @@ func (s *Scope) data() map[string]any {
 	return data
 }
 
-// failure takes an error of the execution apart.
-var failure = regexp.MustCompile(`(?s)^template: ` + templateName + `:(\d+):(\d+): executing "` + templateName + `" at <(.*?)>: (.*)$`)
+// failureText takes an error of the execution apart.
+var failureText = regexp.MustCompile(`(?s)^template: ` + templateName + `:(\d+):(\d+): executing "` + templateName + `" at <(.*?)>: (.*)$`)
 
 // executeError says what went wrong. Errors of text/template may hold values, so
 // only those parts of them are kept that come from the template itself.
@@ -106,7 +106,7 @@ func (t *Template) executeError(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	ours, isOurs := errors.AsType[*Error](err)
-	found := failure.FindStringSubmatch(err.Error())
+	found := failureText.FindStringSubmatch(err.Error())
 	if found == nil {
 		if isOurs {
 			return ours

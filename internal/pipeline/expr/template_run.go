@@ -168,7 +168,7 @@ func instrument(t *parse.Tree, l *parse.ListNode) {
 				appendCall(t, n.Pipe, printValue)
 			}
 		case *parse.RangeNode:
-			appendCall(t, n.Pipe, eachOf, number(len(n.List.String())))
+			appendCall(t, n.Pipe, eachOf, numberNode(len(n.List.String())))
 			instrumentBranch(t, &n.BranchNode)
 		case *parse.IfNode:
 			instrumentBranch(t, &n.BranchNode)
@@ -189,6 +189,6 @@ func appendCall(t *parse.Tree, p *parse.PipeNode, function string, args ...parse
 	p.Cmds = append(p.Cmds, command)
 }
 
-func number(n int) *parse.NumberNode {
+func numberNode(n int) *parse.NumberNode {
 	return &parse.NumberNode{NodeType: parse.NodeNumber, IsInt: true, Int64: int64(n), Text: strconv.Itoa(n)}
 }
