@@ -87,6 +87,7 @@ func (a *App) newEngine(ctx caddy.Context) (*engine, error) {
 	for _, step := range []func(caddy.Context) error{
 		e.openDatabase, e.openLimiter, e.openLedger, e.openRevocations,
 		e.openConversations, e.openIdentity, e.openLogins, e.openState, e.openProviders, e.openSpecialists,
+		e.openPipelines,
 	} {
 		if err := step(ctx); err != nil {
 			e.lease.leave()
