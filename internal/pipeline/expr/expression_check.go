@@ -33,13 +33,13 @@ type walker struct {
 
 func (w *walker) at(e ast.Expr, format string, args ...any) error {
 	told := &Error{Message: fmt.Sprintf(format, args...)}
-	told.Line, told.Column = place(w.ast, e)
+	told.Line, told.Column = startOf(w.ast, e)
 	return told
 }
 
-// place is where an expression begins, as far as CEL knows; of a.b.c it has the
+// startOf is where an expression begins, as far as CEL knows; of a.b.c it has the
 // last dot.
-func place(tree *ast.AST, e ast.Expr) (line, column int) {
+func startOf(tree *ast.AST, e ast.Expr) (line, column int) {
 	for e.Kind() == ast.SelectKind {
 		e = e.AsSelect().Operand()
 	}
@@ -169,7 +169,7 @@ func (e *Expression) describe(id int64) (line, column int, what string) {
 		if x.ID() != id {
 			return
 		}
-		line, column = place(e.ast, x)
+		line, column = startOf(e.ast, x)
 		if path := chain(x); path != nil && !strings.HasPrefix(path[0], "@") {
 			what = strings.Join(path, ".")
 		}
