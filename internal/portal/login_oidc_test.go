@@ -275,7 +275,7 @@ func TestOpenPaths(t *testing.T) {
 		"POST /auth/google/callback": signsIn, "POST /auth/email/callback/": signsIn, "GET /auth/email": signsIn,
 		"POST /auth/refresh": open, "POST /auth/refresh/": open, "POST /auth/logout": open, "GET /health": open, "GET /health/": open,
 		"HEAD /health": open, "GET /docs": open, "GET /docs/": open, "GET /docs/swagger-ui.css": open, "GET /openapi.json": open,
-		"GET /chat/ws": open, "GET /chat/ws/": open,
+		"GET /chat/ws": open, "GET /chat/ws/": open, "GET /api/v2/pipelines/ws/x": open, "GET /api/v2/pipelines/ws/x/": open,
 		"GET /api/v2/pipelines/schema": open, "HEAD /api/v2/pipelines/schema/": open,
 
 		"GET /auth/me": closed, "GET /auth/me/": closed, "GET /auth/m%65": closed, "GET /auth/verify": closed, "GET /auth/tokens": closed,
@@ -289,6 +289,8 @@ func TestOpenPaths(t *testing.T) {
 		"GET /docsx": closed, "GET /healthx": closed, "GET /health/x": closed, "GET /specialists": closed, "POST /chat/send": closed,
 		"POST /api/v2/pipelines/schema": closed, "GET /api/v2/pipelines/schema/x": closed, "POST /api/v2/pipelines/validate": closed,
 		"GET /api/v2/pipelines/definitions": closed, "GET /api/v2/pipelines/definitions/schema": closed, "GET /pipelines/schema": closed,
+		"POST /api/v2/pipelines/ws/x": closed, "GET /api/v2/pipelines/ws": closed, "GET /api/v2/pipelines/ws/x/y": closed,
+		"GET /api/v2/pipelines/ws/%2f": closed, "GET /api/v2/pipelines/runs/x": closed, "GET /api/v2/pipelines/list": closed,
 		"GET /usage/logs": closed, "GET /AUTH/google": closed, "POST /x/auth/login": closed,
 	} {
 		method, path, _ := strings.Cut(target, " ")

@@ -52,7 +52,7 @@ func Open(r *http.Request) bool {
 	case whole == "auth/providers", // a page that shows them signs nobody in yet
 		whole == "api/v2/pipelines/schema": // editors complete against it
 		return r.Method == http.MethodGet || r.Method == http.MethodHead
-	case whole == "chat/ws", len(path) == 5 && strings.HasPrefix(whole, "api/v2/pipelines/ws/"): // the first message has the token
+	case whole == "chat/ws", len(path) == 5 && path[4] != "" && strings.Join(path[:4], "/") == "api/v2/pipelines/ws": // the first message has the token
 		return r.Method == http.MethodGet
 	}
 	return false

@@ -130,9 +130,6 @@ func (h *Handler) runsUsage(w http.ResponseWriter, r *http.Request, p *identity.
 			TotalTokens: or0(v.TotalTokens), TotalCost: or0(v.TotalCost), TotalCostUSD: or0(v.TotalCost),
 			DurationMS: or0(v.DurationMS), ErrorMessage: v.ErrorMessage, CreatedAt: v.CreatedAt,
 		}
-		if p.Role() == identity.RoleViewer && v.UserHash != p.UserHash {
-			rows[i].Query = ""
-		}
 	}
 	return writeJSON(w, map[string]any{"runs": rows, "next": next})
 }
@@ -173,7 +170,9 @@ func readRunFilter(r *http.Request, p *identity.Principal) (filter run.Filter, e
 	if err != nil {
 		return run.Filter{}, unprocessable("query", "is not a valid query string")
 	}
-	filter = run.Filter{Pipeline: query.Get("pipeline_name"), Status: query.Get("status"), Before: query.Get("before")}
+	filter = run.Filter{
+		Caller: p, Pipeline: query.Get("pipeline_name"), Status: query.Get("status"), Before: query.Get("before"),
+	}
 	if filter.Status != "" && !slices.Contains(runStatuses, filter.Status) {
 		return run.Filter{}, unprocessable("status", "must be running, completed or failed")
 	}

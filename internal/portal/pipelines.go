@@ -33,15 +33,11 @@ func (h *Handler) pipelineRoutes() {
 // on tells whether pipelines can be run.
 func (o *PipelineOptions) on() bool { return o.Catalog != nil && o.Runs != nil && o.Executor != nil }
 
-func pipelinesAreOff() error {
-	return &llm.Error{Cause: llm.CauseNotFound, Message: "pipelines are turned off on this gateway"}
-}
-
 // pipelines passes on requests of users while there are pipelines.
 func (h *Handler) pipelines(serve callerFunc) handlerFunc {
 	return forUsers(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		if !h.o.Pipelines.on() {
-			return pipelinesAreOff()
+			return pipelinesOff()
 		}
 		if p.UserHash == "" { // would be everybody who has none
 			return errors.New("principal without user hash")

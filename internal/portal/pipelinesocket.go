@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -31,12 +32,13 @@ type runSocket struct {
 	*connection
 	id   string
 	feed *run.Feed
+	own  atomic.Bool // the run was under way in this process
 }
 
 // runSocket opens a socket and serves it to its end.
 func (h *Handler) runSocket(w http.ResponseWriter, r *http.Request) error {
 	if !h.o.Pipelines.on() || h.o.Chat.Verify == nil {
-		return pipelinesAreOff()
+		return pipelinesOff()
 	}
 	return h.openSocket(w, r, 0, func(c *connection) socketUse {
 		return &runSocket{connection: c, id: r.PathValue("id")}
@@ -48,6 +50,7 @@ func (s *runSocket) opened() (websocket.StatusCode, string) {
 	if s.principal.UserHash == "" || uuid.Validate(s.id) != nil {
 		return closeNoRun, "there is no such run"
 	}
+	s.own.Store(s.h.o.Pipelines.Runs.Owns(s.id))
 	feed, err := s.h.o.Pipelines.Runs.Follow(s.ctx, s.principal, s.id)
 	if err != nil {
 		return s.closeWithout(err)
@@ -130,8 +133,10 @@ func (s *runSocket) listen() (websocket.StatusCode, string) {
 	}
 }
 
-// drain implements socketUse. A run of this process is waited for, so its socket
-// is too, to the last event; others can be followed elsewhere.
+// drain implements socketUse. The runs of this process are waited for, so their
+// sockets are too, to the last event; all others can be followed elsewhere.
 func (s *runSocket) drain() {
-	s.workers.Go(func() { s.finish(goingAway()) })
+	if !s.own.Load() {
+		s.workers.Go(func() { s.finish(goingAway()) })
+	}
 }
