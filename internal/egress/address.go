@@ -78,6 +78,9 @@ func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return addresses, err
 }
 
+// ErrNotPublic is why a connection was refused here, before it was tried.
+var ErrNotPublic = errors.New("no public address")
+
 // control checks the address of a socket before it connects: the last moment,
 // and the one that cannot be got around.
 func (c *Client) control(_ context.Context, _, address string, _ syscall.RawConn) error {
@@ -86,7 +89,7 @@ func (c *Client) control(_ context.Context, _, address string, _ syscall.RawConn
 		return err
 	}
 	if !c.policy.public(a.Addr()) {
-		return errors.New("not a public address")
+		return ErrNotPublic
 	}
 	return nil
 }

@@ -186,7 +186,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, unreachable(err)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, ControlContext: c.control}
-	failed := errors.New("no public address")
+	failed := ErrNotPublic
 	for _, a := range addresses {
 		if !c.policy.public(a) {
 			continue
