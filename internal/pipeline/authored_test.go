@@ -63,7 +63,7 @@ func FuzzAuthored(f *testing.F) {
 		}
 		authored, err := Authored([]byte(text))
 		if err != nil {
-			require.Greater(t, strings.Count(text, "*"), 0, "only aliases make it longer than it may be: %v", err)
+			require.True(t, strings.Contains(text, "*") || len(text) > MaxText/8, "only aliases and escapes make it too long: %v", err)
 			return
 		}
 		require.True(t, json.Valid(authored), "%s", authored)

@@ -70,6 +70,9 @@ func TestFaultyFilesAreToldAllAtOnce(t *testing.T) {
 	write(t, dir, "c.yaml", "name: c\nsteps: [\n")
 	write(t, dir, "d.json", definition("good", "again"))
 	write(t, dir, "e.yaml", strings.Repeat("#", pipeline.MaxText+1))
+	long := "name: long\ndescription: &a " + strings.Repeat("x", 400) + "\nsteps:\n  - name: a\n    specialist: s\n    format: json\n" +
+		"    schema: {type: object, examples: [" + strings.Repeat("*a,", 3000) + "*a]}\n"
+	write(t, dir, "long.yaml", long)
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, ".f.yaml")))
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "f.yaml"), 0o600))
 	_, err := New(Options{Dir: dir})
@@ -80,6 +83,7 @@ func TestFaultyFilesAreToldAllAtOnce(t *testing.T) {
 		filepath.Join(dir, "d.json") + `: name: the pipeline "good" is defined in a.yaml too`,
 		filepath.Join(dir, "e.yaml") + ": the definition has more than",
 		filepath.Join(dir, "f.yaml") + ": this is no regular file",
+		filepath.Join(dir, "long.yaml") + ":",
 	} {
 		require.Contains(t, err.Error(), want)
 	}

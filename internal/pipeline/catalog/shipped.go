@@ -37,7 +37,9 @@ func parse(name string, text []byte) (*Entry, error) {
 	}
 	authored, err := pipeline.Authored(text)
 	if err != nil {
-		return nil, err
+		faults := faultsOf(name, err)
+		faults.File = name
+		return nil, faults
 	}
 	return &Entry{Plan: plan, Definition: authored}, nil
 }

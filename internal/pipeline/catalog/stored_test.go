@@ -12,7 +12,6 @@ import (
 
 	"github.com/financecommander/tollgate/internal/database"
 	"github.com/financecommander/tollgate/internal/pipeline"
-	"github.com/financecommander/tollgate/internal/testenv"
 )
 
 // insert writes a row as another version of the gateway might.
@@ -125,11 +124,7 @@ func TestBrokenRowsAreLeftOut(t *testing.T) {
 func TestTheDatabaseGoesAway(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	url := testenv.Postgres(t)
-	db, err := database.Open(url, database.Options{})
-	require.NoError(t, err)
-	_, err = db.Migrate(ctx)
-	require.NoError(t, err)
+	db := migrated(t, sqliteURL(t))
 	insert(t, db, "p", definition("p", "x"))
 	c, log := newCatalog(t, Options{DB: db, Interval: 10 * time.Millisecond})
 	require.NoError(t, c.Start(ctx))
@@ -143,7 +138,7 @@ func TestTheDatabaseGoesAway(t *testing.T) {
 	require.Equal(t, "x", prompt(t, c, "p"))
 	e := requireRefusal(t, second(c.Create(ctx, root, []byte(definition("q", "x")))), 503, "try again")
 	require.NotZero(t, e.RetryAfter)
-	_, err = c.Versions(ctx, "p")
+	_, err := c.Versions(ctx, "p")
 	requireRefusal(t, err, 503, "try again")
 	c.Stop()
 	require.Equal(t, 1, strings.Count(log.String(), "cannot be read"), "said once: %s", log)
