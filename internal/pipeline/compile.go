@@ -50,6 +50,10 @@ func (c *checker) answerSchema(step *PlanStep) *AnswerSchema {
 	path := at("steps", step.Index, "schema")
 	where, _, node := c.place(path)
 	document := c.value(node, where)
+	if count(document) > maxSchema {
+		c.complain(path, "the schema has more than %d values", maxSchema)
+		return nil
+	}
 	if outside, found := outsideRef(document, nil); found {
 		c.complain(append(path, outside...), "%s", inside(outside))
 		return nil
@@ -59,6 +63,26 @@ func (c *checker) answerSchema(step *PlanStep) *AnswerSchema {
 		c.complain(append(path, tokens...), "this is no JSON Schema (2020-12): %s", message)
 	}
 	return schema
+}
+
+// maxSchema is how many values a schema may have; to make one ready takes time that
+// grows with their square.
+const maxSchema = 2000
+
+// count is how many values there are in one.
+func count(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case map[string]any:
+		for _, below := range v {
+			n += count(below)
+		}
+	case []any:
+		for _, below := range v {
+			n += count(below)
+		}
+	}
+	return n
 }
 
 // outsideRef finds a reference that leaves the schema.
@@ -126,11 +150,14 @@ func (c *checker) complainInside(tokens []string, err error) {
 	if c.found.isBroken(path) {
 		return
 	}
-	line, column := node.Line, node.Column
-	if inside, ok := errors.AsType[*expr.Error](err); ok {
-		line, column = c.inner(node, inside.Line, inside.Column)
+	line, column, where := node.Line, node.Column, ""
+	if inside, ok := errors.AsType[*expr.Error](err); ok && inside.Line > 0 {
+		var exact bool
+		if line, column, exact = c.inner(node, inside.Line, inside.Column); !exact {
+			where = fmt.Sprintf(" (line %d of the text)", inside.Line)
+		}
 	}
-	c.found.at(line, column, path, "%s", err)
+	c.found.at(line, column, path, "%s%s", err, where)
 }
 
 func (c *checker) compileHTTP(step *PlanStep, names expr.Names) {

@@ -72,7 +72,8 @@ type Step struct {
 	// fallbacks, does not answer.
 	Fallbacks []specialist.Target `json:"fallbacks,omitempty"`
 	// Prompt is a template of what the model is asked. Default: {{ .query }}, and
-	// below it the outputs of the steps that it depends on, each under its name.
+	// below it the outputs of the steps that it depends on, each under its name; in
+	// a map step, below that the item.
 	Prompt string `json:"prompt,omitempty"`
 	// Format of the model's answer. Default: text.
 	Format Format `json:"format,omitempty"`
@@ -93,7 +94,7 @@ type Step struct {
 	// Timeout bounds each try of the step, or of an item. Default: 5m.
 	Timeout Duration `json:"timeout,omitempty"`
 	// Retries are the further tries after one that failed in a way that may pass.
-	// Default: 2.
+	// Default: 2; of a transform 0.
 	Retries *int `json:"retries,omitempty"`
 	// Backoff is about how long the first retry waits; each next one waits twice
 	// as long. What an upstream says of waiting counts, if it is longer. Default: 1s.

@@ -21,6 +21,7 @@ func TestFaults(t *testing.T) {
 		"only a remark":   {"# nothing\n", []string{"1:1: there is no definition"}},
 		"a text":          {"hello", []string{"1:1: must be a mapping (name: value), not a text"}},
 		"no YAML":         {"name: x\nsteps: [", []string{"2:1: this is neither YAML nor JSON: did not find expected node content"}},
+		"an empty one":    {"---\n", []string{"2:1: must be a mapping (name: value), and there is nothing"}},
 		"two documents":   {small + "---\nname: y\n", []string{"7:1: there is more than one document; a file has one definition"}},
 		"nothing is said": {"{}", []string{"1:1: name: this is missing", "1:1: steps: this is missing"}},
 		"no steps":        {"name: x\nsteps: []", []string{"2:8: steps: must have at least 1 items, not 0"}},
@@ -185,9 +186,18 @@ func TestFaults(t *testing.T) {
 				"18:17: steps[2].prompt: `.steps.a` is no step that this one depends on (`depends_on`)",
 			},
 		},
+		"places in other texts": {
+			one + "    prompt: >\n      First\n      second {{ .x }}.\n" +
+				"  - {name: b, provider: p, model: m, depends_on: [a], prompt: \"1\\n{{ .x }}\"}\n  - {name: c, depends_on: [b], transform: x}\n" +
+				"  - name: d\n    depends_on: [c]\n    transform: |2\n\n        1 +\n        x\n",
+			[]string{
+				"6:13: steps[0].prompt: there is no `.x` (line 1 of the text)", "9:63: steps[1].prompt: there is no `.x` (line 2 of the text)",
+				"10:43: steps[2].transform: ", "16:9: steps[3].transform: ",
+			},
+		},
 		"expressions": {
 			one + "    skip_if: query == 1\n    stop_if: steps.b.output == \"\"\n    map: {over: query}\n",
-			[]string{"6:20: steps[0].skip_if: ", "7:21: steps[0].stop_if: ", "8:17: steps[0].map.over: "},
+			[]string{"6:20: steps[0].skip_if: ", "7:14: steps[0].stop_if: ", "8:17: steps[0].map.over: "},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -145,6 +145,15 @@ steps:
 	require.Equal(t, "openai", plan.Steps[1].Provider)
 }
 
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for number, want := range map[string]int64{"1000": 1000, "1e3": 1000, "1000.0": 1000, "0x3E8": 1000, "1_000": 1000, "+1000": 1000} {
+		require.Equal(t, want, mustParse(t, small+"    max_tokens: "+number+"\n").Steps[0].MaxTokens, number)
+	}
+	plan := mustParse(t, small+"limits: {cost_usd: 0.000000000001}\n")
+	require.Equal(t, pricing.Money(1), *plan.Definition.Limits.Cost)
+}
+
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
@@ -163,6 +172,7 @@ func TestBounds(t *testing.T) {
 		"a tiny power":   {"name: x\nlimits: {cost_usd: 1e-999999999}\nsteps: []", "test.yaml:2:20: limits.cost_usd: this number is too large"},
 		"infinity":       {"name: x\nlimits: {cost_usd: .inf}\nsteps: []", "test.yaml:2:20: limits.cost_usd: this number is too large"},
 		"long names":     {"? " + strings.Repeat("x", 300) + "\n: 1", "the name of a field must be a text of at most 200 bytes"},
+		"a large schema": {small + "    format: json\n    schema: {enum: [" + strings.Repeat("1, ", maxSchema) + "1]}\n", "test.yaml:8:13: steps[0].schema: the schema has more than 2000 values"},
 		"many faults":    {"name: x\nsteps:\n" + strings.Repeat("  - {name: 1}\n", 50) + strings.Repeat("  - {x: 1}\n", 80), " more faults"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/financecommander/tollgate/internal/specialist"
 )
@@ -90,6 +93,26 @@ func TestSchemaDefaults(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, checked, 10)
+}
+
+// What Parse takes, editors take too, as it is written and with defaults filled in.
+func TestDefinitionsFitTheSchema(t *testing.T) {
+	t.Parallel()
+	shape, _ := shapeOf()
+	files, err := filepath.Glob("testdata/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var written, filled any
+		require.NoError(t, yaml.Unmarshal(text, &written))
+		require.NoError(t, shape.Validate(written), file)
+		text, err = json.Marshal(mustParse(t, string(text)).Definition)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &filled))
+		require.NoError(t, shape.Validate(filled), file)
+	}
 }
 
 func TestSchemaIsOne(t *testing.T) {

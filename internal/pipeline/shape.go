@@ -58,7 +58,7 @@ func (s *source) decode() *Definition {
 	}
 	s.checkDurations(value)
 	d := &Definition{}
-	text, err := json.Marshal(value)
+	text, err := json.Marshal(wholeNumbers(value))
 	if err == nil {
 		err = json.Unmarshal(text, d)
 	}

@@ -55,7 +55,7 @@ func readSource(text []byte, found *collector) *source {
 	var document yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	switch err := decoder.Decode(&document); {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), err == nil && len(document.Content) == 0:
 		found.at(1, 1, "", "there is no definition")
 		return s
 	case err != nil:
@@ -240,6 +240,26 @@ func number(n *yaml.Node) (json.Number, bool) {
 	return json.Number(strconv.FormatFloat(float, 'g', -1, 64)), true
 }
 
+// wholeNumbers writes numbers without a fraction as Go reads whole ones: 1e3, which
+// a schema takes for an integer, as 1000.
+func wholeNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if f, err := v.Float64(); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			return json.Number(strconv.FormatInt(int64(f), 10))
+		}
+	case []any:
+		for i := range v {
+			v[i] = wholeNumbers(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = wholeNumbers(v[name])
+		}
+	}
+	return v
+}
+
 // join is the path of a member.
 func join(path, member string) string {
 	if path == "" {
@@ -287,24 +307,35 @@ func member(n *yaml.Node, name string) (key, value *yaml.Node) {
 }
 
 // inner is where a place in a text is in the file: line and column count from 1
-// in the text that a node has. Where that cannot be told it is the node's place.
-func (s *source) inner(n *yaml.Node, line, column int) (int, int) {
+// in the text that a node has. Where that cannot be told it is the node's place,
+// and exact is false.
+func (s *source) inner(n *yaml.Node, line, column int) (fileLine, fileColumn int, exact bool) {
 	column = max(column, 1)
 	switch {
 	case line < 1:
 	case n.Style&yaml.LiteralStyle != 0:
-		for i := n.Line; i < len(s.lines); i++ { // the lines after the indicator
-			if text := strings.TrimLeft(s.lines[i], " "); strings.TrimSpace(text) != "" {
-				return n.Line + line, len(s.lines[i]) - len(text) + column
-			}
+		// The lines after the indicator, which are indented as the text is not.
+		indented, _ := indentation(s.lines[min(n.Line, len(s.lines)):])
+		if own, ok := indentation(strings.Split(n.Value, "\n")); ok && indented >= own {
+			return n.Line + line, indented - own + column, true
 		}
 	case line > 1 || n.Style&yaml.FoldedStyle != 0:
 	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
-		return n.Line, n.Column + column
+		return n.Line, n.Column + column, true
 	default:
-		return n.Line, n.Column + column - 1
+		return n.Line, n.Column + column - 1, true
 	}
-	return n.Line, n.Column
+	return n.Line, n.Column, false
+}
+
+// indentation is how many spaces the first line has that is not blank.
+func indentation(lines []string) (spaces int, found bool) {
+	for _, line := range lines {
+		if text := strings.TrimLeft(line, " "); strings.TrimSpace(text) != "" {
+			return len(line) - len(text), true
+		}
+	}
+	return 0, false
 }
 
 // escapes finds what JSON says with a backslash, pairs of surrogates as one, and
