@@ -154,7 +154,7 @@ func (l *live) ended(ctx context.Context, s *pipeline.PlanStep, end *ending) {
 		l.cut(s, f, end.took)
 		return
 	case f != nil:
-		result.Status, result.Output, result.Message, result.Stopped = Failed, "", f.message, false
+		result.Status, result.Output, result.Message, end.value = Failed, "", f.message, nil
 		metrics.PipelineStep(l.run.Plan.Definition.Name, s.Name, string(Failed), end.took)
 	case end.skipped:
 		result.Status, result.Message = Skipped, "its condition to be skipped was met"
