@@ -216,4 +216,7 @@ func (db *DB) forChange() string {
 func (r *PipelineRun) normalize() {
 	r.LeaseUntil, r.CreatedAt, r.StartedAt = r.LeaseUntil.UTC(), r.CreatedAt.UTC(), r.StartedAt.UTC()
 	r.ResumAt, r.EndedAt = utc(r.ResumAt), utc(r.EndedAt)
+	if r.Output == nil {
+		r.Output = []byte{}
+	}
 }

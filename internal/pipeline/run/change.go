@@ -136,7 +136,7 @@ func (s *Service) remaining(ctx context.Context, row *database.PipelineRun, call
 	for _, step := range steps {
 		var result execute.StepResult
 		text, ok := s.open(row.UserHash, row.ID, partStep+step.Step, step.Result)
-		if ok && json.Unmarshal(text, &result) == nil && result.Status == execute.Completed {
+		if ok && json.Unmarshal(text, &result) == nil { // which of them are good is the executor's to say
 			run.Done[step.Step] = result
 		}
 	}
