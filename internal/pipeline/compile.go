@@ -169,7 +169,11 @@ func (c *checker) compileHTTP(step *PlanStep, names expr.Names) {
 		if request.Host, fault = literalHost(h.URL); fault != "" {
 			c.complain(below("url"), "%s", fault)
 		}
-		request.URL = c.template(h.URL, names, below("url"))
+		t, err := expr.ParseURLTemplate(h.URL, names)
+		if err != nil {
+			c.complainInside(below("url"), err)
+		}
+		request.URL = t
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Query)) {
 		request.Query[name] = c.template(h.Query[name], names, below("query", name))

@@ -8,6 +8,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -132,12 +133,34 @@ func (w *walker) call(e ast.Expr, locals []string) error {
 	if !w.env.HasFunction(function) {
 		return w.at(e, "there is no function `%s`%s", function, didYouMean(function, expressionFunctionNames))
 	}
+	if function == overloads.Matches {
+		if err := w.pattern(e, args); err != nil {
+			return err
+		}
+	}
 	if function == operators.Index {
 		if path := chain(args[0]); slices.Equal(path, []string{"steps"}) && !slices.Contains(locals, "steps") {
 			return w.indexedStep(e, args[1])
 		}
 	}
 	return w.walkAll(args, locals)
+}
+
+// pattern checks what is last of a call of `matches`.
+func (w *walker) pattern(e ast.Expr, args []ast.Expr) error {
+	if len(args) == 0 {
+		return nil // CEL says more of that
+	}
+	last := args[len(args)-1]
+	if last.Kind() == ast.LiteralKind {
+		if text, ok := last.AsLiteral().(types.String); ok {
+			if _, wrong := newMatcher(string(text)); wrong != nil {
+				return w.at(last, "%s", wrong.Message)
+			}
+			return nil
+		}
+	}
+	return w.at(e, "%s", notWritten.Message)
 }
 
 // indexedStep checks steps["NAME"].

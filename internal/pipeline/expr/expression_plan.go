@@ -161,7 +161,7 @@ func newCall(planned interpreter.InterpretableCall) (interpreter.InterpretableV2
 	case operators.NotStrictlyFalse:
 		return planned, nil
 	case overloads.Matches:
-		m, err := newMatcher(planned.Args()[1])
+		m, err := plannedMatcher(planned)
 		if err != nil {
 			return nil, err
 		}
@@ -177,6 +177,22 @@ func newCall(planned interpreter.InterpretableCall) (interpreter.InterpretableV2
 	}
 	return call{planned, do, weightCost}, nil
 }
+
+// plannedMatcher is for a pattern that the walker has seen to be written out.
+func plannedMatcher(planned interpreter.InterpretableCall) (*matcher, error) {
+	if constant, ok := planned.Args()[1].(interpreter.InterpretableConst); ok {
+		if pattern, ok := constant.Value().(types.String); ok {
+			m, wrong := newMatcher(string(pattern))
+			if wrong != nil {
+				return nil, wrong
+			}
+			return m, nil
+		}
+	}
+	return nil, notWritten
+}
+
+var notWritten = &Error{Message: "the pattern of `matches` must be written out in the expression"}
 
 // Exec implements [interpreter.InterpretableV2].
 func (c call) Exec(frame *interpreter.ExecutionFrame) ref.Val {

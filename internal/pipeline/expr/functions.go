@@ -7,8 +7,8 @@ type FunctionDoc struct {
 	Text string
 }
 
-// TemplateFunctions are all functions of templates, by name.
-func TemplateFunctions() []FunctionDoc {
+// Functions are all functions of templates, by name.
+func Functions() []FunctionDoc {
 	docs := make([]FunctionDoc, 0, len(templateFunctionNames))
 	for _, name := range templateFunctionNames {
 		f := templateFunctions[name]

@@ -10,7 +10,6 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
-	"cel.dev/cel-go/interpreter"
 )
 
 // functions are what is done for each function and operator: ours, and CEL's
@@ -135,16 +134,8 @@ type matcher struct {
 	size    int // of the pattern's program
 }
 
-func newMatcher(pattern interpreter.InterpretableV2) (*matcher, error) {
-	constant, ok := pattern.(interpreter.InterpretableConst)
-	if !ok {
-		return nil, &Error{Message: "the pattern of `matches` must be written out in the expression"}
-	}
-	text, ok := constant.Value().(types.String)
-	if !ok {
-		return nil, &Error{Message: "the pattern of `matches` must be a text"}
-	}
-	parsed, err := syntax.Parse(string(text), syntax.Perl)
+func newMatcher(pattern string) (*matcher, *Error) {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return nil, &Error{Message: "the pattern of `matches` is no regular expression"}
 	}
@@ -152,7 +143,7 @@ func newMatcher(pattern interpreter.InterpretableV2) (*matcher, error) {
 	if err != nil || len(program.Inst) > maxProgram {
 		return nil, &Error{Message: "the pattern of `matches` is too large"}
 	}
-	compiled, err := regexp.Compile(string(text))
+	compiled, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, &Error{Message: "the pattern of `matches` is no regular expression"}
 	}

@@ -26,8 +26,9 @@ const templateName = "text"
 
 // Template makes texts. It is safe for concurrent use.
 type Template struct {
-	text string
-	tree *parse.Tree
+	text   string
+	tree   *parse.Tree
+	escape bool
 }
 
 // ParseTemplate reads a template; the error is an *Error.
@@ -56,6 +57,17 @@ func ParseTemplate(text string, names Names) (*Template, error) {
 	return &Template{text: text, tree: tree}, nil
 }
 
+// ParseURLTemplate reads a template of a URL: of each value that is put into it
+// all but letters, digits and "-._~" is escaped, so that it stays one part of a
+// path or one value of a query.
+func ParseURLTemplate(text string, names Names) (*Template, error) {
+	t, err := ParseTemplate(text, names)
+	if err == nil {
+		t.escape = true
+	}
+	return t, err
+}
+
 // syntaxText takes an error of the parser apart.
 var syntaxText = regexp.MustCompile(`(?s)^template: ` + templateName + `:(\d+): (.*)$`)
 
@@ -70,7 +82,7 @@ func syntaxError(err error) *Error {
 
 // Execute makes the text.
 func (t *Template) Execute(ctx context.Context, s *Scope) (text string, err error) {
-	r := &run{ctx: ctx, left: budget}
+	r := &run{ctx: ctx, left: budget, escape: t.escape}
 	made, err := template.New(templateName).Option("missingkey=error").Funcs(r.funcs()).AddParseTree(templateName, t.tree)
 	if err != nil {
 		return "", &Error{Message: "the template cannot be made ready"}

@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep blocks and parentheses of a template may be nested.
-const maxDepth = 32
+// maxDepth is how deep blocks and parentheses of a template may be nested; each
+// `else if` counts as one.
+const maxDepth = 100
 
 // checker walks a template and refuses whatever is not known to be harmless.
 type checker struct {

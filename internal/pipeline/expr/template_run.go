@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strconv"
+	"strings"
 	"text/template"
 	"text/template/parse"
 )
@@ -29,9 +31,10 @@ const (
 
 // run is one execution.
 type run struct {
-	ctx  context.Context //nolint:containedctx // functions of templates are given none
-	left int
-	out  bytes.Buffer
+	ctx    context.Context //nolint:containedctx // functions of templates are given none
+	left   int
+	escape bool // of what is put out
+	out    bytes.Buffer
 }
 
 // charge takes from what an execution may do, and ends it with the context.
@@ -59,7 +62,7 @@ func (r *run) Write(p []byte) (int, error) {
 // funcs are the functions, bound to the execution.
 func (r *run) funcs() template.FuncMap {
 	funcs := template.FuncMap{
-		printValue: func(v any) (string, error) { return r.text(v) },
+		printValue: r.print,
 		eachOf:     r.each,
 	}
 	for name, f := range templateFunctions {
@@ -111,6 +114,18 @@ func (r *run) each(body int, v any) (any, error) {
 		return nil, &Error{Message: "the list is too long for what is done with each item"}
 	}
 	return v, r.charge(count * body)
+}
+
+// print is a value as it goes into the text.
+func (r *run) print(v any) (string, error) {
+	text, err := r.text(v)
+	if err != nil || !r.escape {
+		return text, err
+	}
+	if len(text) > MaxText {
+		return "", tooLong
+	}
+	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20"), r.charge(costByte * len(text))
 }
 
 // text is a value as it is put out: texts as they are, all else as JSON.

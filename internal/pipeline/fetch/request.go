@@ -21,6 +21,8 @@ func (c *Client) prepare(r Request) (*http.Request, *rule, *llm.Error) {
 		return nil, nil, forbidden("no host may be asked by pipelines")
 	case r.URL == nil || len(r.URL.String()) > maxURL:
 		return nil, nil, invalid("the URL is empty or longer than %d bytes", maxURL)
+	case slices.ContainsFunc(strings.FieldsFunc(r.URL.Path, isSlash), isDots):
+		return nil, nil, invalid("the URL's path has a part that is only dots")
 	case len(r.Body) > MaxBody:
 		return nil, nil, invalid("the body is longer than %d bytes", MaxBody)
 	case !slices.Contains(methods, r.Method):
@@ -42,7 +44,12 @@ func (c *Client) prepare(r Request) (*http.Request, *rule, *llm.Error) {
 	return request, found, nil
 }
 
-// setHeaders sets the definition's headers, and then the operator's.
+// A value that was filled in is not to lead out of the path that it was put into.
+func isDots(part string) bool { return part == "." || part == ".." }
+
+func isSlash(r rune) bool { return r == '/' || r == '\\' }
+
+// setHeaders sets the definition's headers, and then the operator's, which win.
 func (r *rule) setHeaders(request *http.Request, asked Request) *llm.Error {
 	request.Header.Set("User-Agent", "Tollgate")
 	if asked.Body != "" {
@@ -54,7 +61,7 @@ func (r *rule) setHeaders(request *http.Request, asked Request) *llm.Error {
 		switch {
 		case !isToken(name):
 			return invalid("a header's name has characters that headers cannot have")
-		case hopByHop(name) || r.headers[canonical] != nil:
+		case hopByHop(name):
 			return invalid("the header %s is not a pipeline's to set", canonical)
 		}
 		request.Header.Del(canonical)
