@@ -49,7 +49,7 @@ type AgentToken struct {
 }
 
 // AgentCompleted is the data of [EventAgentComplete]. A step that was skipped has
-// no [EventAgentStart].
+// no [EventAgentStart], unless another's stop condition cut it off.
 type AgentCompleted struct {
 	Agent      string        `json:"agent"`
 	DurationMS int64         `json:"duration_ms"`
