@@ -292,7 +292,7 @@ func TestRunOutlivesItsReplica(t *testing.T) {
 	since := time.Now()
 	end := there.until("error")
 	require.Less(t, time.Since(since), 30*time.Second)
-	require.Contains(t, end.Data.Message, "replica")
+	require.Contains(t, end.Data.Message, "stopped in the middle of the run")
 	a := second.runEnds(token, id, "failed")
 	require.Equal(t, "replica_lost", a.get("error_code"))
 	late := second.follow(token, id)
