@@ -60,8 +60,9 @@ func (s *source) write(w *bytes.Buffer, n *yaml.Node) error {
 		}
 		w.WriteByte(']')
 		return nil
+	default:
+		return writeJSON(w, s.scalar(n, ""))
 	}
-	return writeJSON(w, s.scalar(n, ""))
 }
 
 // writeJSON appends a text, a number, a truth or null. It leaves <, > and & as they

@@ -100,8 +100,10 @@ func (c *checker) checkKind(i int) {
 		name string
 		is   bool
 	}{
-		{"specialist", step.Specialist != ""}, {"provider and model", asked},
-		{"http", step.HTTP != nil}, {"transform", step.Transform != ""},
+		{"specialist", step.Specialist != ""},
+		{"provider and model", asked},
+		{"http", step.HTTP != nil},
+		{"transform", step.Transform != ""},
 	} {
 		if k.is {
 			kinds = append(kinds, k.name)

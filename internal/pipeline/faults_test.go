@@ -242,7 +242,7 @@ func TestNearest(t *testing.T) {
 	t.Parallel()
 	known := []string{"prompt", "provider", "name", "map"}
 	for word, want := range map[string]string{
-		"promt": "prompt", "Prompt": "prompt", "pormpt": "prompt", "nmae": "name", "mp": "map", "xyz": "", "": "", strings.Repeat("a", 200): "",
+		"promt": "prompt", "Prompt": "prompt", "pormpt": "prompt", "nam": "name", "mp": "map", "xyz": "", "": "", strings.Repeat("a", 200): "",
 	} {
 		require.Equal(t, want, nearest(word, known), word)
 	}

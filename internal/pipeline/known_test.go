@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,14 +21,7 @@ steps:
 `))
 	require.NoError(t, err)
 	is := func(names ...string) func(string) bool {
-		return func(name string) bool {
-			for _, n := range names {
-				if n == name {
-					return true
-				}
-			}
-			return false
-		}
+		return func(name string) bool { return slices.Contains(names, name) }
 	}
 	require.Nil(t, plan.Check(Known{}))
 	require.Nil(t, plan.Check(Known{

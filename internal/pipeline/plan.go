@@ -93,7 +93,7 @@ type Fault struct {
 
 // Faults are all that is wrong with a definition, in the source's order. As an
 // error they are one to a line: "FILE:12:5: steps[2].depends_on[0]: there is no step …".
-type Faults struct {
+type Faults struct { //nolint:errname // the list, which is also an error
 	File string // or the pipeline's name
 	List []Fault
 }

@@ -18,7 +18,7 @@ import (
 // The bounds of a definition's text.
 const (
 	// MaxText is the longest text of a definition, in bytes.
-	MaxText  = 1 << 20
+	MaxText = 1 << 20
 	// maxNodes and maxSize bound what there is after aliases are put in: values, and
 	// bytes of texts.
 	maxNodes = 100_000
@@ -113,6 +113,7 @@ func (s *source) plain(n *yaml.Node, path string, depth int) *yaml.Node {
 		if !s.fill(plain, n, path, depth) {
 			return nil
 		}
+	default: // there is nothing below
 	}
 	return plain
 }
@@ -194,8 +195,9 @@ func (s *source) value(n *yaml.Node, path string) any {
 			list = append(list, s.value(item, fmt.Sprintf("%s[%d]", path, i)))
 		}
 		return list
+	default:
+		return s.scalar(n, path)
 	}
-	return s.scalar(n, path)
 }
 
 func (s *source) scalar(n *yaml.Node, path string) any {
