@@ -102,11 +102,12 @@ func faultList(faults *pipeline.Faults) []pipeline.Fault {
 }
 
 func (h *Handler) listDefinitions(w http.ResponseWriter, _ *http.Request, _ catalog.Change) error {
-	views := []definitionView{}
-	for _, e := range h.o.Pipelines.Catalog.List() {
+	list, broken := h.o.Pipelines.Catalog.List(), h.o.Pipelines.Catalog.Broken()
+	views := make([]definitionView, 0, len(list)+len(broken))
+	for _, e := range list {
 		views = append(views, h.definitionViewOf(e))
 	}
-	for _, b := range h.o.Pipelines.Catalog.Broken() {
+	for _, b := range broken {
 		views = append(views, brokenView(b))
 	}
 	return writeJSON(w, map[string]any{"definitions": views, "count": len(views)})

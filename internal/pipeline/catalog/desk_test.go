@@ -103,11 +103,17 @@ func migrated(t testing.TB, url string) *database.DB {
 }
 
 // requireRefusal checks an error's status and part of its text.
-func requireRefusal(t *testing.T, err error, status int, text string) *llm.Error {
+func requireRefusal(t *testing.T, err error, status int, text string) {
+	t.Helper()
+	e := refusal(t, err)
+	require.Equal(t, status, e.Status(), e.Message)
+	require.Contains(t, e.Message, text)
+}
+
+// refusal is an error as a caller gets it.
+func refusal(t *testing.T, err error) *llm.Error {
 	t.Helper()
 	e, ok := errors.AsType[*llm.Error](err)
 	require.True(t, ok, "%v", err)
-	require.Equal(t, status, e.Status(), e.Message)
-	require.Contains(t, e.Message, text)
 	return e
 }

@@ -52,7 +52,7 @@ func TestFolder(t *testing.T) {
 	require.Equal(t, "one.yaml", one.File)
 	require.Zero(t, one.Version)
 	require.WithinDuration(t, time.Now(), one.UpdatedAt, time.Hour)
-	require.Equal(t, `{"name":"one","steps":[{"name":"a","specialist":"reader","prompt":"1"}]}`, string(one.Definition))
+	require.JSONEq(t, `{"name":"one","steps":[{"name":"a","specialist":"reader","prompt":"1"}]}`, string(one.Definition))
 	_, ok = c.Get("five")
 	require.False(t, ok)
 

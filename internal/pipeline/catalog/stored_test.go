@@ -136,9 +136,10 @@ func TestTheDatabaseGoesAway(t *testing.T) {
 		require.Error(t, c.Refresh(ctx))
 	}
 	require.Equal(t, "x", prompt(t, c, "p"))
-	e := requireRefusal(t, second(c.Create(ctx, root, []byte(definition("q", "x")))), 503, "try again")
-	require.NotZero(t, e.RetryAfter)
-	_, err := c.Versions(ctx, "p")
+	err := second(c.Create(ctx, root, []byte(definition("q", "x"))))
+	requireRefusal(t, err, 503, "try again")
+	require.NotZero(t, refusal(t, err).RetryAfter)
+	_, err = c.Versions(ctx, "p")
 	requireRefusal(t, err, 503, "try again")
 	c.Stop()
 	require.Equal(t, 1, strings.Count(log.String(), "cannot be read"), "said once: %s", log)

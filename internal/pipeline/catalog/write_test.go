@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,10 +44,12 @@ func TestEditing(t *testing.T) {
 		same, err := c.Update(ctx, root, "p", 0, []byte(definition("p", "two")))
 		require.NoError(t, err)
 		require.Same(t, changed, same, "what changes nothing is no version")
-		e := requireRefusal(t, second(c.Update(ctx, root, "p", 1, []byte(definition("p", "three")))), 409, "version 2 now")
-		require.Equal(t, map[string]any{"version": int64(2)}, e.Details)
-		e = requireRefusal(t, second(c.Update(ctx, root, "p", 0, []byte(definition("q", "three")))), 422, `name must stay "p"`)
-		require.Equal(t, "name", e.Param)
+		err = second(c.Update(ctx, root, "p", 1, []byte(definition("p", "three"))))
+		requireRefusal(t, err, 409, "version 2 now")
+		require.Equal(t, map[string]any{"version": int64(2)}, refusal(t, err).Details)
+		err = second(c.Update(ctx, root, "p", 0, []byte(definition("q", "three"))))
+		requireRefusal(t, err, 422, `name must stay "p"`)
+		require.Equal(t, "name", refusal(t, err).Param)
 		requireRefusal(t, second(c.Update(ctx, root, "q", 0, []byte(definition("q", "three")))), 404, "no pipeline of this name")
 
 		reverted, err := c.Revert(ctx, root, "p", 1)
@@ -59,8 +62,9 @@ func TestEditing(t *testing.T) {
 		require.False(t, ok)
 		requireRefusal(t, c.Delete(ctx, root, "p"), 404, "no pipeline of this name")
 		for _, version := range []int64{4, 5, 0, -1} {
-			e := requireRefusal(t, second(c.Revert(ctx, root, "p", version)), 422, "version must be one that is kept")
-			require.Equal(t, "version", e.Param)
+			err := second(c.Revert(ctx, root, "p", version))
+			requireRefusal(t, err, 422, "version must be one that is kept")
+			require.Equal(t, "version", refusal(t, err).Param)
 		}
 		requireRefusal(t, second(c.Revert(ctx, root, "q", 1)), 404, "no pipeline of this name")
 
@@ -104,8 +108,7 @@ func requireAudit(t *testing.T, db *database.DB, versions []Version) {
 	require.NoError(t, err)
 	texts := []string{""}
 	var actions []string
-	for i := len(entries) - 1; i >= 0; i-- {
-		e := entries[i]
+	for i, e := range slices.Backward(entries) {
 		actions = append(actions, strings.TrimPrefix(e.Action, "pipeline."))
 		require.Equal(t, []string{"7007", "p", "req_1"}, []string{e.ActorHash, e.Object, e.RequestID})
 		v := versions[i]
