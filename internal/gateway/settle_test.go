@@ -25,7 +25,7 @@ func BenchmarkBegin(b *testing.B) {
 	require.NoError(b, err)
 	ex := &exchange{
 		g: g, face: newClient(openaichat.Chat), call: call, requestID: newRequestID(), tried: 1,
-		r: httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/chat/completions", http.NoBody),
+		r:         httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/chat/completions", http.NoBody),
 		principal: &identity.Principal{UserHash: newRequestID() + newRequestID(), EmailHash: newRequestID() + newRequestID(), TokenID: newRequestID()},
 	}
 	to, refused := ex.target(g.providers["openai"], "gpt-4o", nil)

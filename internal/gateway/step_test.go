@@ -50,7 +50,7 @@ func setupSteps(t *testing.T, configure func(*gateway.Options), providers ...*up
 type told struct {
 	mu     sync.Mutex // guards what follows; a test looks while the call goes on
 	pieces []string   // since the last Again
-	agains int
+	voids  int
 	rows   []usage.Record
 	heard  chan string // gets each piece, if it is there
 }
@@ -90,7 +90,7 @@ func (f *stepFixture) askTold(ctx context.Context, c gateway.Call, w *told) (*ga
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.pieces = nil
-		w.agains++
+		w.voids++
 	}
 	c.Record = func(r usage.Record) {
 		w.mu.Lock()

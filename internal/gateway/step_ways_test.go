@@ -51,7 +51,7 @@ func TestStepOfSpecialist(t *testing.T) {
 			require.Nil(t, err)
 			require.Equal(t, &gateway.Answered{Text: "Hello, world", Provider: "openai", Model: "gpt-4o-mini", Finish: llm.FinishStop}, a)
 			require.Equal(t, []string{"Hello", ", ", "world"}, w.pieces)
-			require.Zero(t, w.agains)
+			require.Zero(t, w.voids)
 			require.JSONEq(t, `{`+messages+`,`+tt.sent+`}`, string(server.Last().Body))
 			require.Nil(t, f.MayDo(gateway.Call{Caller: caller(), Specialist: tt.call.Specialist}))
 		})
@@ -76,9 +76,9 @@ func TestStepWithoutName(t *testing.T) {
 func TestStepFallbacks(t *testing.T) {
 	events := upstreamtest.ChatEvents(true, "half ", "an answer")
 	for name, tt := range map[string]struct {
-		first  upstreamtest.Behaviour
-		cause  llm.Cause
-		agains int
+		first upstreamtest.Behaviour
+		cause llm.Cause
+		voids int
 	}{
 		"500":          {upstreamtest.JSON(500, `{"error":{"message":"boom"}}`), llm.CauseUpstreamError, 1},
 		"reset":        {upstreamtest.Reset(), llm.CauseUpstreamUnreachable, 1},
@@ -102,7 +102,7 @@ func TestStepFallbacks(t *testing.T) {
 				require.Equal(t, "Hello, world", a.Text)
 				require.Equal(t, "groq", a.Provider)
 				require.Equal(t, "llama-3.3-70b-versatile", a.Model)
-				require.Equal(t, tt.agains, w.agains)
+				require.Equal(t, tt.voids, w.voids)
 				rows := f.requireRows(w, 2)
 				require.Equal(t, tt.cause, rows[0].ErrorCause)
 				require.Equal(t, []int{1, 2}, []int{rows[0].Attempt, rows[1].Attempt})
@@ -145,7 +145,7 @@ func TestStepFails(t *testing.T) {
 	_, err, w := f.ask(t.Context(), gateway.Call{Specialist: "ladder"})
 	require.Equal(t, llm.CauseUpstreamOverloaded, err.Cause)
 	require.Equal(t, 7*time.Second, err.RetryAfter)
-	require.Equal(t, 2, w.agains)
+	require.Equal(t, 2, w.voids)
 	for i, row := range f.requireRows(w, 3) {
 		requireRow(t, row, i+1, 503, 503, llm.CauseUpstreamOverloaded)
 	}
@@ -164,7 +164,7 @@ func TestStepOutputRefused(t *testing.T) {
 	a, err, w := f.ask(t.Context(), call)
 	require.Nil(t, err)
 	require.JSONEq(t, `{"ok":true}`, a.Text)
-	require.Equal(t, 1, w.agains)
+	require.Equal(t, 1, w.voids)
 	rows := f.requireRows(w, 2)
 	requireRow(t, rows[0], 1, 400, 400, llm.CauseUpstreamRejected)
 	requireRow(t, rows[1], 2, 200, 200, llm.CauseNone)
@@ -181,8 +181,10 @@ func TestStepOutputRefused(t *testing.T) {
 		"again":         {[]upstreamtest.Behaviour{refuse, refuse}, output, 2},
 		"without":       {[]upstreamtest.Behaviour{refuse}, nil, 1},
 		"another cause": {[]upstreamtest.Behaviour{upstreamtest.JSON(404, `{"error":{"message":"no such model"}}`)}, output, 1},
-		"too long": {[]upstreamtest.Behaviour{upstreamtest.JSON(400, `{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}`)},
-			output, 1},
+		"too long": {
+			[]upstreamtest.Behaviour{upstreamtest.JSON(400, `{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}`)},
+			output, 1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			servers, providers := threeProviders(t, upstream.Timeouts{})
