@@ -14,16 +14,20 @@ import (
 )
 
 // pages are the documents under test, relative to this folder.
-var pages = []string{"../README.md", "../CHANGELOG.md", "configuration.md", "operations.md", "api.md", "portal.md", "sign-in.md", "architecture.md"}
+var pages = []string{"../README.md", "../CHANGELOG.md", "configuration.md", "operations.md", "api.md", "portal.md", "sign-in.md", "pipelines.md", "architecture.md"}
 
 // block is a fenced piece of a page. A comment on the line before it tells the
 // tests what it is:
 //
 //	<!-- test: output -->         what the sh block before prints; … stands for anything, numbers and ids for others
+//	<!-- test: output in any order --> the same without the lines that Caddy logs
 //	<!-- test: inside llm -->     lines of a Caddyfile's llm or jwt block, or of a site
 //	<!-- test: config -->         a whole JSON configuration
-//	<!-- test: file prices.json   a file that later blocks of the page use
+//	<!-- test: file prices.json   a file, also a pipeline's, that later blocks of the page use
 //	<!-- test: rules -->          Prometheus' rules
+//	<!-- test: scope -->          what the examples of templates and expressions see (pipelines_test.go)
+//	<!-- test: templates -->      such examples: template → text
+//	<!-- test: expressions -->    such examples: expression → value
 //	<!-- test: postgres -->       SQL for a migrated database
 //	<!-- test: skip (why) -->     cannot be run
 type block struct {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestExamples(t *testing.T) {
 				continue
 			}
 			var want *block
-			if i+1 < len(blocks) && blocks[i+1].note == "output" {
+			if i+1 < len(blocks) && strings.HasPrefix(blocks[i+1].note, "output") {
 				want = &blocks[i+1]
 			}
 			t.Run(b.String(), func(t *testing.T) { try(t, g, b, want) })
@@ -68,8 +69,9 @@ func try(t *testing.T, g *site, b block, want *block) {
 	case "sql":
 		trySQL(t, b)
 	case "yaml":
-		tryRules(t, b)
+		tryYAML(t, g, b)
 	case "text": // an output, which its command compares, or a drawing
+	case "mermaid": // compared by TestPipelineDrawings
 	default:
 		t.Fatalf("nothing is known of blocks in %q", b.language)
 	}
@@ -84,7 +86,7 @@ func trySh(t *testing.T, g *site, b block, want *block) {
 	for {
 		output, err := g.run(t, "bash", "-eu", "-o", "pipefail", "-c", script)
 		require.NoError(t, err, output)
-		if want == nil || similar(g.local(want.text), output) {
+		if want == nil || similar(g.local(want.text), output) || want.note == anyOrder && similarLines(g.local(want.text), output) {
 			return
 		}
 		if time.Now().After(deadline) { // what a background task writes may come later
@@ -129,6 +131,29 @@ func whole(t *testing.T, b block) string {
 	return strings.ReplaceAll(wrapping, "%", indented.String())
 }
 
+const anyOrder = "output in any order"
+
+// similarLines compares line by line, in any order and with any space between words,
+// and takes other lines for what was cut: those that Caddy logs.
+func similarLines(shown, printed string) bool {
+	squeeze := func(s string) []string {
+		lines := strings.Split(strings.TrimSpace(s), "\n")
+		for i, line := range lines {
+			lines[i] = strings.Join(strings.Fields(line), " ")
+		}
+		return lines
+	}
+	left := slices.DeleteFunc(squeeze(printed), func(line string) bool { return strings.HasPrefix(line, "{") })
+	for _, line := range squeeze(shown) {
+		i := slices.IndexFunc(left, func(other string) bool { return similar(line, other) })
+		if i < 0 {
+			return false
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return len(left) == 0
+}
+
 func tryCaddyfile(t *testing.T, g *site, b block) {
 	t.Helper()
 	config := whole(t, b)
@@ -147,6 +172,7 @@ func tryJSON(t *testing.T, g *site, b block) {
 	switch name, isFile := strings.CutPrefix(b.note, "file "); {
 	case isFile:
 		g.write(t, name, b.text)
+	case b.note == "scope": // read by the tests of templates and expressions
 	case b.note == "config":
 		file := g.write(t, "example.json", b.text)
 		output, err := g.run(t, g.binary, "validate", "--config", file)
