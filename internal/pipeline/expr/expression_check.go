@@ -204,6 +204,7 @@ func (e *Expression) describe(id int64) (line, column int, what string) {
 var evalReasons = []struct{ theirs, ours string }{
 	{"no such key", "there is no such field; ask with `has` first"},
 	{"no such overload", "that cannot be done with values of these kinds"},
+	{"got '", "only lists and objects can be gone through"},
 	{"index out of bounds", "the list has no such item"},
 	{"invalid index", "the list has no such item"},
 	{"no such index", "the list has no such item"},

@@ -23,13 +23,14 @@ func didYouMean(word string, known []string) string {
 	return fmt.Sprintf("; did you mean %q?", best)
 }
 
-// distance is how many letters are to be put in, left out or changed to make one
-// word of another; words whose lengths differ by most and more are that far apart.
+// distance is how many letters are to be put in, left out, changed or swapped with
+// the next to make one word of another; words whose lengths differ by most and
+// more are that far apart.
 func distance(a, b string, most int) int {
 	if len(a)-len(b) >= most || len(b)-len(a) >= most {
 		return most
 	}
-	last := make([]int, len(b)+1)
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
 	}
@@ -42,8 +43,11 @@ func distance(a, b string, most int) int {
 				change++
 			}
 			row[j+1] = min(last[j+1]+1, row[j]+1, change)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
-		last = row
+		before, last = last, row
 	}
 	return last[len(b)]
 }

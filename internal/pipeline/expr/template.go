@@ -156,7 +156,7 @@ var reasons = []struct{ theirs, ours string }{
 // A field's name stands in the template, quoted.
 var fieldName = regexp.MustCompile(`^"[A-Za-z0-9_]{1,100}"$`)
 
-var notObject = regexp.MustCompile(`^(?:can't evaluate field|nil pointer evaluating interface \{\}\.)`)
+var fieldOfNull = regexp.MustCompile(`^nil pointer evaluating interface \{\}\.([A-Za-z0-9_]{1,100})$`)
 
 func reason(text string) string {
 	for _, r := range reasons {
@@ -164,7 +164,10 @@ func reason(text string) string {
 			return r.ours + field
 		}
 	}
-	if notObject.MatchString(text) {
+	if found := fieldOfNull.FindStringSubmatch(text); found != nil {
+		return "it is null, and has no \"" + found[1] + "\""
+	}
+	if strings.HasPrefix(text, "can't evaluate field") {
 		return "only an object has fields"
 	}
 	return "that cannot be done with a value of this kind"

@@ -207,10 +207,10 @@ func splitText(v any, separator string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := strings.SplitN(text, separator, maxItems+1)
-	if len(parts) > maxItems {
+	if strings.Count(text, separator) >= maxItems {
 		return nil, wrong("the text has more than %d parts", maxItems)
 	}
+	parts := strings.Split(text, separator)
 	list := make([]any, len(parts))
 	for i, part := range parts {
 		list[i] = part

@@ -12,10 +12,10 @@ import (
 	"text/template/parse"
 )
 
-// What an execution may do, in units of about a nanosecond: half a second of work
-// on one core, and no more memory than a few hundred times [MaxText].
+// What an execution may do, in units of a nanosecond or two: a quarter of a second
+// of work on one core, and no more memory than a hundred times [MaxText].
 const (
-	budget      = 256 << 20
+	budget      = 128 << 20
 	costCall    = 256 // of a function
 	costByte    = 4   // of what a function takes and gives
 	costItem    = 64  // of a list that is made or gone through

@@ -16,7 +16,7 @@ import (
 // maxWeight bounds each value of an evaluation. Lists and objects of ours know
 // their weight, since one that holds another twice, and so on, is small in
 // memory and endless to go through.
-const maxWeight = 32 << 20
+const maxWeight = 16 << 20
 
 // weightOf a value that holds no others; texts weigh their length besides.
 const weightOf = 16
@@ -66,7 +66,7 @@ func (l *list) Add(other ref.Val) ref.Val {
 	if !ok {
 		return types.MaybeNoSuchOverloadErr(other)
 	}
-	sum := &list{weight: l.weight + o.weight, grown: l.grown}
+	sum := &list{weight: l.weight + o.weight - weightOf, grown: l.grown}
 	if sum.weight > maxWeight {
 		return types.WrapErr(tooLarge)
 	}
