@@ -224,7 +224,7 @@ func weightCost(args []ref.Val) int {
 }
 
 // often is about how many times more some functions have to do.
-var often = map[string]int{sortByKeys: 16, "sort": 16, "split": 4, "json": 4, "distinct": 4}
+var often = map[string]int{sortByKeys: 16, "sort": 16, "split": 4, "json": 4, "distinct": 4, "replace": 4, "upper": 4, "lower": 4}
 
 // sizeCost is less for lists and objects, which know theirs.
 func sizeCost(args []ref.Val) int {

@@ -41,17 +41,35 @@ func substring(args []ref.Val) ref.Val {
 	if wrong != nil {
 		return wrong
 	}
-	characters := []rune(string(text))
-	to := types.Int(len(characters))
+	to := types.Int(len(text))
 	if len(args) > 2 {
 		if to, wrong = argument[types.Int](args, 2); wrong != nil {
 			return wrong
 		}
 	}
-	if from < 0 || to < from || int(to) > len(characters) {
-		return types.WrapErr(&Error{Message: "the text has no such place"})
+	begin, ok := offset(string(text), from)
+	if len(args) == 2 && ok {
+		return text[begin:]
 	}
-	return types.String(string(characters[from:to]))
+	end, alsoOK := offset(string(text), to)
+	if !ok || !alsoOK || end < begin {
+		return types.WrapErr(noPlace)
+	}
+	return text[begin:end]
+}
+
+var noPlace = &Error{Message: "the text has no such place"}
+
+// offset is where in a text the nth character begins, or the text ends.
+func offset(text string, n types.Int) (int, bool) {
+	count := types.Int(0)
+	for i := range text {
+		if count == n {
+			return i, true
+		}
+		count++
+	}
+	return len(text), count == n
 }
 
 func indexOf(args []ref.Val) ref.Val {
