@@ -9,7 +9,6 @@ import (
 
 // finish tells of the run's end, after which there is nothing to tell.
 func (l *live) finish() Outcome {
-	close(l.over)
 	o := Outcome{Status: Completed, Breakdown: make([]pipeline.AgentUsage, len(l.steps))}
 	if l.by != nil {
 		l.skipRest()

@@ -38,6 +38,7 @@ type reply struct {
 	fails   int  // rows of tries that fail before, each with the same usage
 	refused bool // the row has no try
 	again   bool // with the failed tries come pieces that are void
+	whole   bool // the answer was complete when the call was ended
 }
 
 func says(pieces ...string) reply { return reply{pieces: pieces, in: 3, out: 2, cost: 1000} }
@@ -104,7 +105,7 @@ func (f *fake) answer(ctx context.Context, c gateway.Call, r reply) (*gateway.An
 		}
 	}
 	err := r.err
-	if err == nil && ctx.Err() != nil {
+	if err == nil && ctx.Err() != nil && !r.whole {
 		err = &llm.Error{Cause: llm.CauseClientGone, Message: "the caller left"}
 	}
 	attempt := r.fails + 1

@@ -46,7 +46,6 @@ type state struct {
 func (e *Executor) Run(ctx context.Context, r Run) Outcome {
 	r.Begun = cmp.Or(r.Begun, time.Now())
 	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
 	if limit := time.Duration(r.Plan.Definition.Limits.Time); limit > 0 {
 		late := &failure{code: CodeTime, message: "the run was ended, since it took longer than " + span(limit)}
 		deadline, cancel := context.WithDeadlineCause(ctx, r.Begun.Add(limit), late)
@@ -54,8 +53,16 @@ func (e *Executor) Run(ctx context.Context, r Run) Outcome {
 		ctx = deadline
 	}
 	l := e.newLive(&r, end)
+	defer l.leave()
 	l.follow(ctx)
 	return l.finish()
+}
+
+// leave leaves nothing behind, also when whoever is told of the run panics.
+func (l *live) leave() {
+	l.end(nil)
+	close(l.over)
+	l.workers.Wait()
 }
 
 func (e *Executor) newLive(r *Run, end context.CancelCauseFunc) *live {
@@ -100,7 +107,6 @@ func (l *live) follow(ctx context.Context) {
 			l.fail(whyEnded(ctx))
 		}
 	}
-	l.workers.Wait()
 }
 
 // start starts a step that has all it needs, unless the run is decided.

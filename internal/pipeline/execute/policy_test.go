@@ -118,6 +118,27 @@ steps:
 	require.Empty(t, f.prompts("c"))
 }
 
+// An answer that was complete when the run's end was decided is not lost.
+func TestCompleteAtTheEnd(t *testing.T) {
+	begun := make(chan struct{})
+	r, _ := run(t, "output: b"+two+`
+  - name: c
+    stop_if: "false"
+    ask: x
+`, map[string]func(context.Context, int) reply{
+		"a": func(ctx context.Context, _ int) reply {
+			close(begun)
+			<-ctx.Done()
+			return reply{pieces: []string{"there"}, whole: true}
+		},
+		"c": func(context.Context, int) reply { <-begun; return failsWith(llm.CauseForbidden) },
+	})
+	require.Equal(t, CodeStep, r.Code)
+	require.Equal(t, "there", r.kept["a"].Output)
+	require.Contains(t, r.short(), "complete a")
+	require.NotContains(t, r.short(), "start b")
+}
+
 func TestSkipIf(t *testing.T) {
 	r, f := run(t, `
 steps:

@@ -12,6 +12,7 @@ import (
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
+	"github.com/financecommander/tollgate/internal/pipeline"
 	"github.com/financecommander/tollgate/internal/specialist"
 )
 
@@ -238,4 +239,17 @@ steps:
 `, map[string]func(context.Context, int) reply{"a": func(context.Context, int) reply { panic("secret") }})
 	require.Equal(t, Completed, r.Status)
 	require.Equal(t, []string{"start a", "error a: the gateway failed on this step; it has been logged", "start b", "token b b!", "complete b"}, r.short())
+}
+
+// Whoever is told of a run and panics leaves nothing of it behind (see TestMain).
+func TestPanicOfTheListener(t *testing.T) {
+	f := &fake{reply: byStep(map[string]func(context.Context, int) reply{"left": hangs("a"), "right": hangs("b")})}
+	require.PanicsWithValue(t, "bug", func() {
+		New(Options{Models: f}).Run(t.Context(), Run{Plan: planOf(t, diamond), Keep: func(StepResult) {}, Emit: func(e pipeline.Event) {
+			if token, ok := e.Data.(pipeline.AgentToken); ok && token.Content == "b" {
+				panic("bug")
+			}
+		}})
+	})
+	require.Zero(t, f.running)
 }

@@ -54,6 +54,9 @@ func (w *worker) work(ctx context.Context) (end ending) {
 	begun := time.Now()
 	defer func() { end.took = time.Since(begun) }()
 	defer w.survive(&end.failure)
+	if end.failure = whyEnded(ctx); end.failure != nil {
+		return end
+	}
 	end.skipped, end.failure = w.holds(ctx, "skip_if", w.step.SkipCondition, &w.scope)
 	if end.failure == nil && !end.skipped && w.step.Kind() != pipeline.KindTransform {
 		end.failure = w.account.moneyless()
@@ -79,8 +82,8 @@ func (w *worker) work(ctx context.Context) (end ending) {
 
 // holds evaluates a condition; one that is not there does not hold.
 func (w *worker) holds(ctx context.Context, what string, condition *expr.Expression, scope *expr.Scope) (bool, *failure) {
-	if f := whyEnded(ctx); f != nil || condition == nil {
-		return false, f
+	if condition == nil {
+		return false, nil
 	}
 	holds, err := condition.Bool(ctx, scope)
 	if err != nil {
