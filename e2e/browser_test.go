@@ -24,9 +24,7 @@ import (
 // manners of the web frontend (js/page); js/browser.test.js holds the steps.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	node, chromium := findNode(t), findChromium(t)
-	page, err := filepath.Abs("js/page")
-	require.NoError(t, err)
+	page := portalPage(t)
 	upstream, box := upstreamtest.New(t, manners), testenv.Mail(t, "portal", "mail password")
 	settings := map[string]string{
 		"OPENAI_API_KEY": upstreamKey, "OPENAI_BASE_URL": upstream.URL() + "/v1", "PORTAL_DIR": page, "RATE_LIMIT": "1000/s",
@@ -38,20 +36,44 @@ func TestBrowser(t *testing.T) {
 	settings["SMTP_URL"], settings["SMTP_FROM"] = box.URL(), "Portal <portal@example.com>"
 	proving := startGateway(t, settings)
 
-	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=spec", "browser.test.js")
+	walk(t, "browser.test.js", "TOLLGATE_URL="+g.URL, "PROVING_URL="+proving.URL, "LINKS_URL="+links(t, box))
+	g.requireQuietLog(t)
+	proving.requireQuietLog(t)
+}
+
+// TestBrowserRunsPipelines runs pipelines on the same page, with the demo provider
+// behind all of their steps; js/pipelines.test.js holds the steps.
+func TestBrowserRunsPipelines(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, map[string]string{"PORTAL_DIR": portalPage(t), "RATE_LIMIT": "1000/s"})
+	walk(t, "pipelines.test.js", "TOLLGATE_URL="+g.URL, "QUERY="+promptMarker)
+	g.requireQuietLog(t)
+}
+
+// portalPage is the folder of the page, where there is a browser for it.
+func portalPage(t *testing.T) string {
+	t.Helper()
+	findNode(t)
+	findChromium(t)
+	page, err := filepath.Abs("js/page")
+	require.NoError(t, err)
+	return page
+}
+
+// walk runs a file of tests in the browser.
+func walk(t *testing.T, file string, env ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), findNode(t), "--test", "--test-reporter=spec", file)
 	cmd.Dir = "js"
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "CHROMIUM=" + chromium, "JWT_SECRET=" + jwtSecret,
-		"TOLLGATE_URL=" + g.URL, "PROVING_URL=" + proving.URL, "LINKS_URL=" + links(t, box),
-	}
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "CHROMIUM=" + findChromium(t), "JWT_SECRET=" + jwtSecret,
+	}, env...)
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, output)
 	} else {
 		t.Logf("%s", output)
 	}
-	g.requireQuietLog(t)
-	proving.requireQuietLog(t)
 }
 
 var mailedLink = regexp.MustCompile(`https?://\S+/portal/\?\S+`)

@@ -1,8 +1,9 @@
-// A real browser on the gateway's own pages: what the tests in browser.test.js do
-// all the time. Started by ../browser_test.go.
+// A real browser on the gateway's own pages: what the tests in browser.test.js and
+// pipelines.test.js do all the time. Started by ../browser_test.go.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
 export const gateway = process.env.TOLLGATE_URL;
@@ -64,6 +65,27 @@ export class Visitor {
     const foreign = this.requests.filter((request) => !/^\w+ (data|blob):/.test(request) && !request.split(' ')[1].startsWith(this.base));
     assert.deepEqual(foreign, [], 'a page asked other hosts');
   }
+}
+
+/**
+ * Starts a browser for the tests of a file and gives what makes one: a test with a
+ * visitor of its own, who leaves at its end and may not have met trouble.
+ */
+export function visiting() {
+  let browser;
+  before(async () => { browser = await launch(); });
+  after(() => browser?.close());
+  return (name, body, base) => test(name, async () => {
+    const visitor = await Visitor.arrive(browser, base);
+    try {
+      await body(visitor);
+    } catch (error) {
+      error.message += `\nthe browser said: ${visitor.problems.join('\n')}`;
+      await visitor.context.close();
+      throw error;
+    }
+    await visitor.leave();
+  });
 }
 
 export const ready = (page) => page.waitForSelector('body[data-ready], #conversations');

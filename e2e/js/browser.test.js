@@ -1,27 +1,9 @@
 // What people see of the gateway, in a browser. Started by ../browser_test.go.
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { Visitor, answerTo, answered, ask, gateway, launch, messages, ready, resign, tokens, until } from './browser.js';
+import { describe } from 'node:test';
+import { Visitor, answerTo, answered, ask, gateway, messages, ready, resign, tokens, until, visiting } from './browser.js';
 
-let browser;
-before(async () => { browser = await launch(); });
-after(() => browser?.close());
-
-/** A test with a visitor of its own, who leaves at its end and may not have met trouble. */
-function visit(name, body, base) {
-  test(name, async () => {
-    const visitor = await Visitor.arrive(browser, base);
-    try {
-      await body(visitor);
-    } catch (error) {
-      error.message += `\nthe browser said: ${visitor.problems.join('\n')}`;
-      await visitor.context.close();
-      throw error;
-    }
-    await visitor.leave();
-  });
-}
-
+const visit = visiting();
 const unauthorized = /status of 401/;
 
 describe('the portal in a browser', { concurrency: 3 }, () => {
@@ -235,7 +217,7 @@ describe('signing in by mail', () => {
     await until('it is signed in', async () => /<mailed@example\.com> user$/.test(await page.textContent('#who')));
     assert.equal(page.url(), `${proving}/portal/`);
 
-    const again = await Visitor.arrive(browser, proving);
+    const again = await Visitor.arrive(visitor.context.browser(), proving);
     again.expect(/status of 4\d\d/);
     const late = await again.open(link.slice(proving.length));
     await until('a used link is refused', async () => (await late.textContent('#notice')).length > 0);

@@ -2,6 +2,8 @@
 // that one asks, in which order, and what it does with the answers. Whatever a
 // missing field would show there ("undefined") shows here as well.
 
+import { pipelines } from './pipelines.js';
+
 const $ = (id) => document.getElementById(id);
 const newTitle = 'New conversation';
 const pollEvery = 3000;
@@ -95,6 +97,8 @@ async function start() {
   await poll();
   const [, uuid] = location.pathname.match(/^\/portal\/c\/(.+)$/) ?? [];
   if (uuid) await open(uuid);
+  const [, run] = location.pathname.match(/^\/portal\/r\/(.+)$/) ?? [];
+  if (run) follow(run);
 }
 
 // --- conversations ---
@@ -282,6 +286,7 @@ let lag = 0, ticked = performance.now();
 setInterval(() => { lag = Math.max(lag, performance.now() - ticked - 10); ticked = performance.now(); }, 10);
 globalThis.worstLag = () => [lag, lag = 0][0];
 
+const { follow } = pipelines({ api, report, token: () => state.tokens.access_token });
 const does = (action) => (event) => action(event).catch(report);
 $('login').onsubmit = does(signIn);
 $('logout').onclick = does(signOut);
