@@ -207,7 +207,7 @@ func withDefinitions(flags caddycmd.Flags, run func(context.Context, *engine) er
 	if err != nil {
 		return err
 	}
-	app.logger = quiet()
+	app.logger = quiet(slog.LevelError) // nothing is asked, so it matters not who would answer
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
 	e := &engine{app: app, logger: app.logger, cancel: func() {}}
@@ -332,9 +332,9 @@ func isFile(name string) bool {
 }
 
 // quiet logs what goes wrong alone, beside a command's own output.
-func quiet() *slog.Logger {
+func quiet(from slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
-		Level: slog.LevelWarn,
+		Level: from,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey && len(groups) == 0 {
 				return slog.Attr{}

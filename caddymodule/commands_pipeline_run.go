@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -107,7 +108,7 @@ func withPipelines(ctx context.Context, flags caddycmd.Flags, do func(*engine) e
 	if err := app.Validate(); err != nil {
 		return err
 	}
-	app.logger = quiet()
+	app.logger = quiet(slog.LevelWarn)
 	modules, cancel := caddy.NewContext(caddy.Context{Context: context.WithoutCancel(ctx)})
 	defer cancel()
 	e := &engine{app: app, logger: app.logger, cancel: func() {}}
