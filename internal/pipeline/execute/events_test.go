@@ -14,7 +14,6 @@ import (
 type grammar struct {
 	plan   *pipeline.Plan
 	agents map[string]*agent
-	ended  map[string]bool
 	last   pipeline.Event
 	over   bool
 	faults []string

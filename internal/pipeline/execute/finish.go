@@ -44,8 +44,10 @@ func (l *live) finish() Outcome {
 func (l *live) skipRest() {
 	for i, s := range l.run.Plan.Steps {
 		if l.steps[i].result == nil {
-			l.keep(s, &StepResult{Step: s.Name, Status: Skipped, Usage: l.account.of(i),
-				Message: fmt.Sprintf("step %q ended the run", l.by.Name)}, nil)
+			l.keep(s, &StepResult{
+				Step: s.Name, Status: Skipped, Usage: l.account.of(i),
+				Message: fmt.Sprintf("step %q ended the run", l.by.Name),
+			}, nil)
 		}
 	}
 }

@@ -120,8 +120,10 @@ func (f *fake) answer(ctx context.Context, c gateway.Call, r reply) (*gateway.An
 }
 
 func (f *fake) row(c gateway.Call, r reply, attempt int, success bool) {
-	row := usage.Record{RunID: c.Label.Run, Step: c.Label.Step, Model: "m", Attempt: attempt,
-		InputTokens: r.in, OutputTokens: r.out, Cost: r.cost, Success: success}
+	row := usage.Record{
+		RunID: c.Label.Run, Step: c.Label.Step, Model: "m", Attempt: attempt,
+		InputTokens: r.in, OutputTokens: r.out, Cost: r.cost, Success: success,
+	}
 	f.mu.Lock()
 	f.rows[c.Label.Run] = append(f.rows[c.Label.Run], row)
 	f.mu.Unlock()

@@ -152,8 +152,10 @@ func (l *live) hear(ctx context.Context, n news) {
 // ended takes a step's end, and goes on from there.
 func (l *live) ended(ctx context.Context, s *pipeline.PlanStep, end *ending) {
 	f := end.failure
-	result := &StepResult{Step: s.Name, Status: Completed, Output: end.text, DurationMS: end.took.Milliseconds(),
-		Message: end.note, Stopped: end.stop, Usage: l.account.of(s.Index)}
+	result := &StepResult{
+		Step: s.Name, Status: Completed, Output: end.text, DurationMS: end.took.Milliseconds(),
+		Message: end.note, Stopped: end.stop, Usage: l.account.of(s.Index),
+	}
 	switch {
 	case f != nil && f.code != "":
 		l.fail(f)
@@ -213,8 +215,10 @@ func (l *live) leaveOut(s *pipeline.PlanStep) {
 	}
 	for i, step := range l.run.Plan.Steps {
 		if lost[i] && l.steps[i].result == nil {
-			l.keep(step, &StepResult{Step: step.Name, Status: Skipped, Usage: l.account.of(i),
-				Message: fmt.Sprintf("it needs step %q, which failed", s.Name)}, nil)
+			l.keep(step, &StepResult{
+				Step: step.Name, Status: Skipped, Usage: l.account.of(i),
+				Message: fmt.Sprintf("it needs step %q, which failed", s.Name),
+			}, nil)
 		}
 	}
 }

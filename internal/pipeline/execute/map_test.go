@@ -67,7 +67,8 @@ func TestMapOfJSON(t *testing.T) {
 		return says("{\"is\": \"" + prompt[:3] + "\"}")
 	})
 	r := runOf(t.Context(), t, Options{Models: f}, Run{Plan: planOf(t, mapped("parallel: 1")+"    format: json\n")})
-	require.Equal(t, `[{"is":"0:1"},{"is":"1:2"}]`, r.Output)
+	const want = `[{"is":"0:1"},{"is":"1:2"}]` // exactly
+	require.Equal(t, want, r.Output)
 	require.NotContains(t, strings.Join(r.short(), "\n"), "retry", "what is out stays good")
 }
 
