@@ -62,7 +62,7 @@ func TestExpressionsEnd(t *testing.T) {
 		_, err = e.Value(t.Context(), s)
 		took := time.Since(began)
 		require.Error(t, err, name)
-		require.Less(t, took, 20*time.Second, name) // a fifth of a second on a machine at rest
+		require.Less(t, took, time.Minute, name) // a tenth of a second or two on a machine at rest
 		t.Logf("%-22s %12v %v", name, took, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unicode/utf8"
 
@@ -93,6 +94,11 @@ func ParseExpression(text string, want Type, names Names) (*Expression, error) {
 	return &Expression{program: program, ast: checked.NativeRep()}, nil
 }
 
+// jsonKinds are the types of what JSON can say, and of empty lists' items.
+var jsonKinds = []types.Kind{
+	types.BoolKind, types.DoubleKind, types.IntKind, types.StringKind, types.NullTypeKind, types.ListKind, types.MapKind, types.TypeParamKind,
+}
+
 // fits says whether an expression can give what is wanted of it.
 func fits(t *cel.Type, want Type) error {
 	if t.Kind() == types.DynKind {
@@ -105,12 +111,7 @@ func fits(t *cel.Type, want Type) error {
 	case List:
 		wanted, ok = "a list", t.Kind() == types.ListKind
 	case Value:
-		wanted = "something that JSON can say"
-		switch t.Kind() {
-		case types.BoolKind, types.DoubleKind, types.IntKind, types.StringKind, types.NullTypeKind, types.ListKind, types.MapKind,
-			types.TypeParamKind:
-			ok = true
-		}
+		wanted, ok = "something that JSON can say", slices.Contains(jsonKinds, t.Kind())
 	}
 	if !ok {
 		return &Error{Message: fmt.Sprintf("it is to give %s, but gives %s", wanted, t)}
@@ -209,7 +210,7 @@ func (e *Expression) evalError(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	if cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err); ok && cancelled.Cause == interpreter.CostLimitExceeded {
-		return tooMuchWork
+		return errTooMuchWork
 	}
 	told := Error{Message: evalReason(err)}
 	if ours, ok := errors.AsType[*Error](err); ok {

@@ -54,6 +54,7 @@ func startOf(tree *ast.AST, e ast.Expr) (line, column int) {
 // walk visits an expression in which there are local variables.
 func (w *walker) walk(e ast.Expr, locals []string) error {
 	switch e.Kind() {
+	case ast.LiteralKind, ast.UnspecifiedExprKind:
 	case ast.IdentKind, ast.SelectKind:
 		if path := chain(e); path != nil && !slices.Contains(locals, path[0]) {
 			return w.reference(e, path)
@@ -90,10 +91,10 @@ func (w *walker) walkAll(all []ast.Expr, locals []string) error {
 
 // chain gives the names of a.b.c; nil of anything else.
 func chain(e ast.Expr) []string {
-	switch e.Kind() {
-	case ast.IdentKind:
+	if e.Kind() == ast.IdentKind {
 		return []string{strings.TrimPrefix(e.AsIdent(), ".")}
-	case ast.SelectKind:
+	}
+	if e.Kind() == ast.SelectKind {
 		if operand := chain(e.AsSelect().Operand()); operand != nil {
 			return append(operand, e.AsSelect().FieldName())
 		}
@@ -123,7 +124,7 @@ func (w *walker) call(e ast.Expr, locals []string) error {
 	function := call.FunctionName()
 	if call.IsMemberFunction() {
 		path := chain(call.Target())
-		namespaced := path != nil && len(path) == 1 && slices.Contains(namespaces, path[0]) && !slices.Contains(locals, path[0])
+		namespaced := len(path) == 1 && slices.Contains(namespaces, path[0]) && !slices.Contains(locals, path[0])
 		if namespaced {
 			function = path[0] + "." + function
 		} else if err := w.walk(call.Target(), locals); err != nil {
@@ -160,7 +161,7 @@ func (w *walker) pattern(e ast.Expr, args []ast.Expr) error {
 			return nil
 		}
 	}
-	return w.at(e, "%s", notWritten.Message)
+	return w.at(e, "%s", errNotWritten.Message)
 }
 
 // indexedStep checks steps["NAME"].

@@ -14,7 +14,7 @@ import (
 // too, but takes time that grows with the square of a loop's length to do so, and
 // counts what a function has done when it is too late.
 const (
-	maxSteps = 400_000
+	maxSteps = 200_000
 	perStep  = 128 // weight that is gone through in one step
 	perBody  = 4   // parts of a loop's body that are evaluated in one step
 )
@@ -31,11 +31,11 @@ func charge(frame *interpreter.ExecutionFrame, steps int) {
 		return
 	}
 	if *left -= 1 + steps; *left < 0 {
-		panic(interpreter.EvalCancelledError{Message: tooMuchWork.Message, Cause: interpreter.CostLimitExceeded})
+		panic(interpreter.EvalCancelledError{Message: errTooMuchWork.Message, Cause: interpreter.CostLimitExceeded})
 	}
 }
 
-var tooMuchWork = &Error{Message: "the expression does too much work"}
+var errTooMuchWork = &Error{Message: "the expression does too much work"}
 
 // planner makes nodes of ours of those that CEL has planned.
 type planner struct {
@@ -192,10 +192,10 @@ func plannedMatcher(planned interpreter.InterpretableCall) (*matcher, error) {
 			return m, nil
 		}
 	}
-	return nil, notWritten
+	return nil, errNotWritten
 }
 
-var notWritten = &Error{Message: "the pattern of `matches` must be written out in the expression"}
+var errNotWritten = &Error{Message: "the pattern of `matches` must be written out in the expression"}
 
 // Exec implements [interpreter.InterpretableV2].
 func (c call) Exec(frame *interpreter.ExecutionFrame) ref.Val {

@@ -135,10 +135,11 @@ func library() []cel.EnvOption {
 func declare(name string, signatures []signature) cel.EnvOption {
 	var options []cel.FunctionOpt
 	for _, s := range signatures {
-		id := strings.ReplaceAll(name, ".", "_")
+		parts := []string{name}
 		for _, arg := range s.args {
-			id += "_" + strings.ReplaceAll(arg.TypeName(), ".", "_")
+			parts = append(parts, arg.TypeName())
 		}
+		id := strings.ReplaceAll(strings.Join(parts, "_"), ".", "_")
 		if s.member {
 			options = append(options, cel.MemberOverload(id, s.args, s.result))
 		} else {
@@ -152,9 +153,9 @@ func declare(name string, signatures []signature) cel.EnvOption {
 func argument[T any](args []ref.Val, i int) (T, ref.Val) {
 	v, ok := args[i].(T)
 	if !ok {
-		return v, types.WrapErr(wrongKind)
+		return v, types.WrapErr(errWrongKind)
 	}
 	return v, nil
 }
 
-var wrongKind = &Error{Message: "that cannot be done with values of these kinds"}
+var errWrongKind = &Error{Message: "that cannot be done with values of these kinds"}

@@ -60,7 +60,7 @@ func (o operation) do(a, b ref.Val) ref.Val {
 			return addTexts(x, b)
 		}
 	}
-	return types.WrapErr(wrongKind)
+	return types.WrapErr(errWrongKind)
 }
 
 // addTexts joins two texts, or two lists.
@@ -69,15 +69,15 @@ func addTexts(a, b ref.Val) ref.Val {
 		y, ok := b.(types.String)
 		switch {
 		case !ok:
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		case len(x)+len(y) > maxWeight:
-			return types.WrapErr(tooLarge)
+			return types.WrapErr(errTooLarge)
 		}
 		return x + y
 	}
 	x, ok := asLister(a)
 	if !ok {
-		return types.WrapErr(tooLarge)
+		return types.WrapErr(errTooLarge)
 	}
 	return x.Add(b)
 }
@@ -97,7 +97,7 @@ func onNumber(f func(float64) float64) func([]ref.Val) ref.Val {
 	return func(args []ref.Val) ref.Val {
 		n, ok := number(args[0])
 		if !ok {
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		}
 		return types.Double(f(n))
 	}
@@ -143,7 +143,7 @@ func sum(args []ref.Val) ref.Val {
 	var total ref.Val = types.IntZero
 	for _, e := range l.elems {
 		if _, ok := number(e); !ok {
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		}
 		if total = arithmetic[0].do(total, e); types.IsError(total) {
 			return total
@@ -172,7 +172,7 @@ func extreme(args []ref.Val, better func(n, best float64) bool) ref.Val {
 	for _, e := range l.elems {
 		n, ok := number(e)
 		if !ok {
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		}
 		if m, _ := number(best); better(n, m) {
 			best = e

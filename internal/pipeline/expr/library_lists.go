@@ -15,7 +15,7 @@ import (
 func argumentList(args []ref.Val, i int) (*list, ref.Val) {
 	l, ok := asLister(args[i])
 	if !ok {
-		return nil, types.WrapErr(wrongKind)
+		return nil, types.WrapErr(errWrongKind)
 	}
 	return l, nil
 }
@@ -63,13 +63,13 @@ func flatten(args []ref.Val) ref.Val {
 			elems = append(elems, e)
 		}
 		if len(elems) > maxItems {
-			return types.WrapErr(tooMany)
+			return types.WrapErr(errTooMany)
 		}
 	}
 	return newList(elems)
 }
 
-var tooMany = &Error{Message: "a list has more than 100000 items"}
+var errTooMany = &Error{Message: "a list has more than 100000 items"}
 
 func distinct(args []ref.Val) ref.Val {
 	l, wrong := argumentList(args, 0)
@@ -86,7 +86,7 @@ func distinct(args []ref.Val) ref.Val {
 		switch e.(type) {
 		case types.Double, types.Int, types.String, types.Bool, types.Null:
 		default:
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		}
 		if _, ok := seen[key]; !ok {
 			seen[key] = struct{}{}
@@ -159,7 +159,7 @@ func listsRange(args []ref.Val) ref.Val {
 	case wrong != nil:
 		return wrong
 	case n > maxItems:
-		return types.WrapErr(tooMany)
+		return types.WrapErr(errTooMany)
 	}
 	elems := make([]ref.Val, max(0, n))
 	for i := range elems {

@@ -59,7 +59,7 @@ func compared(holds func(types.Int) bool) func([]ref.Val) ref.Val {
 		}
 		c, ok := comparer.Compare(args[1]).(types.Int)
 		if !ok {
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		}
 		return types.Bool(holds(c))
 	}

@@ -53,12 +53,12 @@ func substring(args []ref.Val) ref.Val {
 	}
 	end, alsoOK := offset(string(text), to)
 	if !ok || !alsoOK || end < begin {
-		return types.WrapErr(noPlace)
+		return types.WrapErr(errNoPlace)
 	}
 	return text[begin:end]
 }
 
-var noPlace = &Error{Message: "the text has no such place"}
+var errNoPlace = &Error{Message: "the text has no such place"}
 
 // offset is where in a text the nth character begins, or the text ends.
 func offset(text string, n types.Int) (int, bool) {
@@ -135,10 +135,10 @@ func joinValue(args []ref.Val) ref.Val {
 	for i, e := range l.elems {
 		text, ok := e.(types.String)
 		if !ok {
-			return types.WrapErr(wrongKind)
+			return types.WrapErr(errWrongKind)
 		}
 		if joined.Len()+len(text)+len(separator) > MaxText {
-			return types.WrapErr(tooLong)
+			return types.WrapErr(errTooLong)
 		}
 		if i > 0 {
 			joined.WriteString(string(separator))
@@ -158,7 +158,7 @@ func jsonValue(args []ref.Val) ref.Val {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return types.WrapErr(notJSON)
+		return types.WrapErr(errNotJSON)
 	}
 	return types.String(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
 }

@@ -68,7 +68,7 @@ func (s *stepValue) Get(field ref.Val) ref.Val {
 		}
 		return s.json
 	}
-	return types.WrapErr(noField)
+	return types.WrapErr(errNoField)
 }
 
 // Equal implements [ref.Val].

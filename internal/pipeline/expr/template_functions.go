@@ -162,7 +162,7 @@ func indent(_ *run, args []any) (any, error) {
 	case n > maxIndent:
 		return nil, wrong("the text is indented by %d at most", maxIndent)
 	case len(text)+n*(1+strings.Count(text, "\n")) > MaxText:
-		return nil, tooLong
+		return nil, errTooLong
 	}
 	spaces := strings.Repeat(" ", n)
 	return spaces + strings.ReplaceAll(text, "\n", "\n"+spaces), nil
@@ -187,7 +187,7 @@ func join(r *run, args []any) (any, error) {
 			text = separator + text
 		}
 		if joined.Len()+len(text) > MaxText {
-			return nil, tooLong
+			return nil, errTooLong
 		}
 		joined.WriteString(text)
 	}
@@ -245,7 +245,7 @@ func replace(_ *run, args []any) (any, error) {
 // replaceBounded replaces, unless the text would become too long.
 func replaceBounded(text, before, after string) (string, error) {
 	if more := len(after) - len(before); more > 0 && len(text)+more*strings.Count(text, before) > MaxText {
-		return "", tooLong
+		return "", errTooLong
 	}
 	return strings.ReplaceAll(text, before, after), nil
 }

@@ -99,7 +99,7 @@ func sizes(args []any) int {
 
 // each lets a list or an object be gone through, and takes what it costs to do so.
 func (r *run) each(body int, v any) (any, error) {
-	count := 0
+	var count int
 	switch v := v.(type) {
 	case nil:
 		return nil, nil //nolint:nilnil // null is an empty list to range
@@ -123,7 +123,7 @@ func (r *run) print(v any) (string, error) {
 		return text, err
 	}
 	if len(text) > MaxText {
-		return "", tooLong
+		return "", errTooLong
 	}
 	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20"), r.charge(costByte * len(text))
 }
@@ -146,7 +146,7 @@ func (r *run) encode(v any, indent string) (string, error) {
 	encoder.SetIndent("", indent)
 	if err := encoder.Encode(v); err != nil {
 		if limited.full {
-			return "", tooLong
+			return "", errTooLong
 		}
 		return "", &Error{Message: "the value cannot be said in JSON"}
 	}
@@ -154,7 +154,7 @@ func (r *run) encode(v any, indent string) (string, error) {
 	return text, r.charge(costByte * len(text))
 }
 
-var tooLong = &Error{Message: fmt.Sprintf("the text would be longer than %d bytes", MaxText)}
+var errTooLong = &Error{Message: fmt.Sprintf("the text would be longer than %d bytes", MaxText)}
 
 // limitedBuffer takes no more than [MaxText].
 type limitedBuffer struct {
@@ -165,7 +165,7 @@ type limitedBuffer struct {
 func (l *limitedBuffer) Write(p []byte) (int, error) {
 	if l.Len()+len(p) > MaxText+1 {
 		l.full = true
-		return 0, tooLong
+		return 0, errTooLong
 	}
 	return l.Buffer.Write(p)
 }

@@ -329,7 +329,7 @@ func TestTemplatesEnd(t *testing.T) {
 		began := time.Now()
 		_, err = made.Execute(t.Context(), s)
 		require.Error(t, err, name)
-		require.Less(t, time.Since(began), 20*time.Second, name) // a quarter of a second on a machine at rest
+		require.Less(t, time.Since(began), time.Minute, name) // a quarter of a second on a machine at rest
 		t.Logf("%-18s %12v %v", name, time.Since(began), err)
 	}
 	for name, text := range map[string]string{

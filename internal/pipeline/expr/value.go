@@ -21,7 +21,7 @@ const maxWeight = 16 << 20
 // weightOf a value that holds no others; texts weigh their length besides.
 const weightOf = 16
 
-var tooLarge = &Error{Message: fmt.Sprintf("a value is larger than %d MiB", maxWeight>>20)}
+var errTooLarge = &Error{Message: fmt.Sprintf("a value is larger than %d MiB", maxWeight>>20)}
 
 // maxExact is the largest of the whole numbers that JSON's readers all keep as they are.
 const maxExact = 1 << 53
@@ -54,7 +54,7 @@ func newList(elems []ref.Val) ref.Val {
 	l := &list{elems: elems, weight: weightOf}
 	for _, e := range elems {
 		if l.weight += weight(e); l.weight > maxWeight {
-			return types.WrapErr(tooLarge)
+			return types.WrapErr(errTooLarge)
 		}
 	}
 	return l
@@ -68,7 +68,7 @@ func (l *list) Add(other ref.Val) ref.Val {
 	}
 	sum := &list{weight: l.weight + o.weight - weightOf, grown: l.grown}
 	if sum.weight > maxWeight {
-		return types.WrapErr(tooLarge)
+		return types.WrapErr(errTooLarge)
 	}
 	if l.growsInPlace() {
 		sum.elems = append(l.elems, o.elems...) //nolint:gocritic // nobody sees what is behind the end
@@ -160,7 +160,7 @@ func newObject(fields map[string]ref.Val) ref.Val {
 	o := &object{fields: fields, weight: weightOf}
 	for key, f := range fields {
 		if o.weight += weightOf + len(key) + weight(f); o.weight > maxWeight {
-			return types.WrapErr(tooLarge)
+			return types.WrapErr(errTooLarge)
 		}
 	}
 	return o
@@ -187,10 +187,10 @@ func (o *object) Get(key ref.Val) ref.Val {
 	if v, ok := o.Find(key); ok {
 		return v
 	}
-	return types.WrapErr(noField)
+	return types.WrapErr(errNoField)
 }
 
-var noField = &Error{Message: "there is no such field; ask with `has` first"}
+var errNoField = &Error{Message: "there is no such field; ask with `has` first"}
 
 // Iterator implements [traits.Iterable]; the order is that of the keys, so that
 // an expression gives the same each time.
@@ -256,7 +256,7 @@ func fromGo(v any) ref.Val {
 	case json.Number:
 		n, err := v.Float64()
 		if err != nil {
-			return types.WrapErr(notJSON)
+			return types.WrapErr(errNotJSON)
 		}
 		return types.Double(n)
 	case []any:
@@ -284,10 +284,10 @@ func fromGo(v any) ref.Val {
 		}
 		return newObject(fields)
 	}
-	return types.WrapErr(notJSON)
+	return types.WrapErr(errNotJSON)
 }
 
-var notJSON = &Error{Message: "there is a value that JSON cannot say"}
+var errNotJSON = &Error{Message: "there is a value that JSON cannot say"}
 
 // toGo makes of a value what encoding/json would decode. left is how long its
 // JSON may be.
@@ -333,7 +333,7 @@ func toGo(v ref.Val, left *int) (any, error) {
 func listToGo(v traits.Lister, left *int) ([]any, error) {
 	l, ok := asLister(v)
 	if !ok {
-		return nil, tooLarge
+		return nil, errTooLarge
 	}
 	made := make([]any, len(l.elems))
 	for i, e := range l.elems {

@@ -177,7 +177,10 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 	for _, r := range []Request{
 		{Method: http.MethodGet},
-		{Method: "CONNECT", URL: parse(t, s.URL)}, {Method: "get", URL: parse(t, s.URL)}, {Method: "", URL: parse(t, s.URL)}, {Method: "GET /secret", URL: parse(t, s.URL)},
+		{Method: "CONNECT", URL: parse(t, s.URL)},
+		{Method: "get", URL: parse(t, s.URL)},
+		{Method: "", URL: parse(t, s.URL)},
+		{Method: "GET /secret", URL: parse(t, s.URL)},
 		{Method: http.MethodPost, URL: parse(t, s.URL), Body: strings.Repeat("a", MaxBody+1)},
 	} {
 		require.Equal(t, llm.CauseInvalidRequest, fails(t, c, r).Cause)

@@ -3,6 +3,7 @@ package fetch
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -77,9 +78,7 @@ func (r *rule) setHeaders(request *http.Request, asked Request) *llm.Error {
 		return invalid("the headers are longer than %d bytes", maxRequestHeader)
 	}
 	request.Header.Set("Accept-Encoding", "identity")
-	for name, values := range r.headers {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, r.headers)
 	return nil
 }
 
