@@ -137,8 +137,11 @@ const listedRun = "id, user_hash, user_email_hash, pipeline_name, query, status,
 func (db *DB) ListRuns(ctx context.Context, filter RunFilter) ([]PipelineRun, error) {
 	query := db.gorm.WithContext(ctx).Select(listedRun)
 	for _, equal := range []struct{ column, value string }{
-		{"user_hash = ?", filter.UserHash}, {"pipeline_name = ?", filter.Pipeline}, {"status = ?", filter.Status},
-		{"id >= ?", filter.FromID}, {"id < ?", filter.Before},
+		{"user_hash = ?", filter.UserHash},
+		{"pipeline_name = ?", filter.Pipeline},
+		{"status = ?", filter.Status},
+		{"id >= ?", filter.FromID},
+		{"id < ?", filter.Before},
 	} {
 		if equal.value != "" {
 			query = query.Where(equal.column, equal.value)

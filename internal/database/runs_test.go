@@ -3,7 +3,6 @@ package database
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -359,7 +358,7 @@ func TestRunsOfADatabaseThatIsAway(t *testing.T) {
 	db := open(t, "postgresql://nobody@127.0.0.1:1/none")
 	_, err := db.Run(t.Context(), "r")
 	require.Error(t, err)
-	require.False(t, errors.Is(err, ErrNotFound))
+	require.NotErrorIs(t, err, ErrNotFound)
 	_, err = db.StoreRuns(t.Context(), progress("r", nil))
 	require.Error(t, err)
 	require.NotErrorIs(t, err, ErrBadRecord)

@@ -82,7 +82,7 @@ func TestDeathAndResumption(t *testing.T) {
 		wg.Wait()
 		require.Len(t, won, 1)
 		for _, err := range lost {
-			problem(t, err, 409)
+			require.Equal(t, 409, problem(t, err, 409).Status())
 		}
 		events = all(t, others[0], v.ID)
 		require.Equal(t, map[string]string{
@@ -166,9 +166,9 @@ func TestOutage(t *testing.T) {
 		<-g.arrived
 		back := outage(t, p)
 		_, _, err := s.Begin(t.Context(), Begin{Caller: alice, Plan: plan, Query: "q", Executor: m.executor(), Release: hold(s)})
-		problem(t, err, 503)
+		require.Positive(t, problem(t, err, 503).RetryAfter)
 		_, err = s.Get(t.Context(), alice, v.ID)
-		problem(t, err, 503)
+		require.Positive(t, problem(t, err, 503).RetryAfter)
 		_, _, err = s.List(t.Context(), Filter{Caller: alice, UserHash: "alice"})
 		problem(t, err, 503)
 		time.Sleep(s.o.Lease + s.o.Heartbeat)
@@ -334,7 +334,7 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-type panics struct{ executor }
+type panics struct{}
 
 func (panics) MayRun(_ *identity.Principal, _ *pipeline.Plan) *llm.Error { return nil }
 func (panics) Run(context.Context, execute.Run) execute.Outcome          { panic("bug") }

@@ -160,7 +160,8 @@ func (f *Feed) fromDatabase(ctx context.Context) ([]pipeline.StoredEvent, error)
 		f.over = true
 		return nil, nil
 	}
-	return nil, f.take(rows)
+	f.take(rows)
+	return nil, nil
 }
 
 // ask asks the database for what comes next, when it is this follower's turn.
@@ -179,12 +180,12 @@ func (f *Feed) ask(ctx context.Context) (state database.RunState, rows []databas
 }
 
 // take opens rows of events.
-func (f *Feed) take(rows []database.RunEvents) error {
+func (f *Feed) take(rows []database.RunEvents) {
 	for _, row := range rows {
 		events, ok := f.s.openEvents(f.user, f.id, row.FirstSeq, row.Events)
 		if !ok {
 			f.read = append(f.read, f.last("the events of the run cannot be read: the gateway's secret was changed")...)
-			return nil
+			return
 		}
 		skip := max(0, f.next-row.FirstSeq) // a row may have grown since it was read
 		f.read = append(f.read, events[min(skip, int64(len(events))):]...)
@@ -195,7 +196,6 @@ func (f *Feed) take(rows []database.RunEvents) error {
 	if len(rows) == feedRows {
 		f.asked = time.Time{} // there is more already
 	}
-	return nil
 }
 
 // last makes up a last event for a run that has no other to give.

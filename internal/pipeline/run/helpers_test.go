@@ -369,6 +369,7 @@ func said(events []pipeline.StoredEvent) (outputs map[string]string, err error) 
 				return nil, fmt.Errorf("%s said %q, its output is %q", data.Agent, soFar[data.Agent], data.Output)
 			}
 			outputs[data.Agent] = data.Output
+		default:
 		}
 	}
 	if len(events) == 0 {

@@ -67,7 +67,7 @@ func (s *Service) write() {
 				s.abandon()
 				break
 			}
-			b := s.collect(s.all())
+			b := s.collect(s.all(), failures)
 			err := s.store(b)
 			s.toldOf(err, &failures)
 			if err != nil || !b.more {
@@ -138,11 +138,13 @@ func (s *Service) toldOf(err error, failures *int) {
 	}
 }
 
-// collect gathers what is not stored of runs.
-func (s *Service) collect(runs []*live) *batch {
+// collect gathers what is not stored of runs: of fewer the more attempts failed, as
+// one fails that takes too long.
+func (s *Service) collect(runs []*live, failures int) *batch {
+	most := max(1, len(runs)>>min(failures, 30))
 	b := &batch{progress: database.RunProgress{Owner: s.owner, Attempts: map[string]int64{}}}
 	for _, r := range runs {
-		if b.size > batchBytes {
+		if b.size > batchBytes || len(b.parts) >= most && failures > 0 {
 			b.more = true
 			break
 		}
@@ -226,7 +228,7 @@ func (s *Service) store(b *batch) error {
 	switch {
 	case errors.Is(err, database.ErrBadRecord) && len(b.parts) > 1:
 		for _, p := range b.parts {
-			if err := s.store(s.collect([]*live{p.r})); err != nil {
+			if err := s.store(s.collect([]*live{p.r}, 0)); err != nil {
 				return err
 			}
 		}
