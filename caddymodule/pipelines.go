@@ -65,6 +65,7 @@ const defaultMaxCalls = 64
 // pipelines are the engine's parts for them; the zero value: they are off.
 type pipelines struct {
 	catalog  *catalog.Catalog
+	client   *fetch.Client // of http steps
 	runs     *run.Service
 	executor *execute.Executor
 }
@@ -88,6 +89,7 @@ func (e *engine) openPipelines(caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("pipelines: %w", err)
 	}
+	e.pipelines.client = client
 	if e.pipelines.catalog, err = catalog.New(catalog.Options{
 		Dir: set.Dir, Examples: !set.NoExamples, DB: e.db, Known: e.known(client), Logger: e.logger,
 	}); err != nil {
@@ -148,7 +150,7 @@ func (e *engine) openRuns() error {
 // known is what definitions may refer to here.
 func (e *engine) known(client *fetch.Client) pipeline.Known {
 	k := pipeline.Known{
-		Host: func(host string) bool { return client != nil && client.Allowed(host) },
+		Host: client.Allowed,
 		Specialist: func(name string) bool {
 			_, ok := e.specialists.Get(name)
 			return ok || !e.specialists.Loaded() // it may yet be there
@@ -166,9 +168,6 @@ func (e *engine) known(client *fetch.Client) pipeline.Known {
 
 // client makes what http steps ask with.
 func (p *Pipelines) client() (*fetch.Client, error) {
-	if len(p.HTTPHosts) == 0 {
-		return nil, nil // which allows none
-	}
 	var hosts []fetch.Host
 	for _, h := range p.HTTPHosts {
 		host := fetch.Host{Name: h.Name, Private: h.Private, Plain: h.Plain, Headers: make(map[string]secret.Secret, len(h.Headers))}
@@ -215,6 +214,7 @@ func (e *engine) stopPipelines() {
 	if e.pipelines.catalog != nil {
 		e.pipelines.catalog.Stop()
 	}
+	e.pipelines.client.Close()
 }
 
 // runServices are all that the process has open.
