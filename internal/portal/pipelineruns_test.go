@@ -18,7 +18,7 @@ import (
 
 // What a test waits for, and how often it looks.
 const (
-	waiting = 20 * time.Second
+	waiting = time.Minute
 	tick    = 2 * time.Millisecond
 )
 

@@ -53,7 +53,7 @@ steps:
 // floodSteps put out floodOutput bytes each: together far more than all buffers on
 // the way to a client hold.
 const (
-	floodSteps  = 12
+	floodSteps  = 6
 	floodOutput = 768 << 10
 )
 
@@ -274,14 +274,18 @@ func (f *follower) until(kind string) *runEvent {
 // rest hears all events to the end, and says how the socket was closed.
 func (f *follower) rest() websocket.StatusCode {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
+	var messages []string // looked at later: who is slow is cut off
 	for {
 		_, message, err := f.Read(ctx)
 		if err != nil {
+			for _, message := range messages {
+				f.take(message)
+			}
 			return websocket.CloseStatus(err)
 		}
-		f.take(string(message))
+		messages = append(messages, string(message))
 	}
 }
 

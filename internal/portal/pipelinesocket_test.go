@@ -193,7 +193,7 @@ func TestRunSocketTokenRevoked(t *testing.T) {
 func TestRunSocketThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	p := newPipelines(t, newDatabase(t), nil)
-	p.sockets.writeTimeout = time.Second
+	p.sockets.writeTimeout = 2 * time.Second
 	goOn := make(chan struct{})
 	p.script(func(_ context.Context, c gateway.Call) *llm.Error {
 		<-goOn

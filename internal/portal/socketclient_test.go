@@ -165,7 +165,7 @@ func (c *client) say(message string) {
 
 func (c *client) hear() string {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
 	_, message, err := c.Read(ctx)
 	require.NoError(c.t, err)
