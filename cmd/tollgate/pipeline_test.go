@@ -49,7 +49,7 @@ steps:
     specialist: legal-quick
   - name: edit
     specialist: no-such
-    depends_on: [draft, reveiw]
+    depends_on: [draft, revue]
     prompt: "{{ .steps.draft.output"
 `)
 	out, said := g.mustRun("pipeline", "validate", "good.yaml", "one.json")
@@ -60,7 +60,7 @@ steps:
 	out, said, code := g.run("pipeline", "validate", "good.yaml", "bad.yaml")
 	require.Equal(t, 1, code)
 	require.Regexp(t, `(?m)^good\.yaml: ok \(4 steps\)$`, out)
-	require.Regexp(t, `(?m)^bad\.yaml:7:25: steps\[1\]\.depends_on\[1\]: .*reveiw`, out)
+	require.Regexp(t, `(?m)^bad\.yaml:7:25: steps\[1\]\.depends_on\[1\]: .*revue`, out)
 	require.Regexp(t, `(?m)^bad\.yaml:8:\d+: steps\[1\]\.prompt: `, out)
 	require.NotContains(t, out, "no-such", "without a configuration nobody knows which specialists there are")
 	require.Contains(t, said, "1 of 2 definitions cannot be used")
