@@ -186,7 +186,7 @@ func readPlan(file string, known pipeline.Known) (*pipeline.Plan, error) {
 
 // knownTo is what definitions may refer to by the configuration, if there is one.
 func knownTo(flags caddycmd.Flags) (known pipeline.Known, err error) {
-	if _, missing := os.Stat("Caddyfile"); flags.String("config") == "" && missing != nil {
+	if flags.String("config") == "" && !isFile("Caddyfile") {
 		notice("there is no configuration, so it is not checked whether specialists, providers and hosts are there")
 		return pipeline.Known{}, nil
 	}
