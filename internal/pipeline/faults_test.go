@@ -135,6 +135,10 @@ func TestFaults(t *testing.T) {
 				`6:12: steps[2].name: nothing that leads to the output, "b", uses this step`,
 			},
 		},
+		"a look for nothing": {
+			"name: x\noutput: b\nsteps:\n  - {name: a, http: {url: \"https://a.example/\"}}\n  - {name: b, transform: query}\n",
+			[]string{`4:12: steps[0].name: nothing that leads to the output, "b", uses this step`},
+		},
 		"addresses": {
 			"name: x\nsteps:\n" + strings.Join([]string{
 				"  - {name: a, http: {url: \"ftp://a.example/\"}}", "  - {name: b, http: {url: \"https://{{ .query }}/\"}, depends_on: [a]}",

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -113,7 +114,7 @@ func (c *checker) findOutput() {
 	used := make([]bool, len(c.plan.Steps))
 	c.markUsed(used, output)
 	for i, step := range c.plan.Steps {
-		if step.StopIf != "" { // its output can be the run's
+		if step.StopIf != "" || step.changesSomething() { // its output can be the run's, or it is not done for its output
 			c.markUsed(used, i)
 		}
 	}
@@ -123,6 +124,10 @@ func (c *checker) findOutput() {
 		}
 	}
 }
+
+// changesSomething tells whether a step is done for what it does elsewhere, such
+// as a message that it posts.
+func (s *Step) changesSomething() bool { return s.HTTP != nil && s.HTTP.Method != http.MethodGet }
 
 func (c *checker) markUsed(used []bool, i int) {
 	if used[i] {

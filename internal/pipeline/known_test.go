@@ -35,3 +35,18 @@ steps:
 	}}, faults)
 	require.EqualError(t, &Faults{File: "x", List: []Fault{{Path: "a", Message: "b"}, {Message: "c"}}}, "x: a: b\nx: c")
 }
+
+// A step that posts something leads nowhere, and is not for nothing.
+func TestSideSteps(t *testing.T) {
+	t.Parallel()
+	plan, err := Parse("x.yaml", []byte(`
+name: x
+output: report
+steps:
+  - {name: report, transform: query}
+  - {name: words, transform: query, depends_on: [report]}
+  - {name: tell, http: {url: "https://a.example/", body: "{{ .steps.words.output }}"}, depends_on: [words], on_failure: skip}
+`))
+	require.NoError(t, err)
+	require.Equal(t, 0, plan.Output)
+}
