@@ -152,6 +152,9 @@ func (e *engine) known(client *fetch.Client) pipeline.Known {
 	k := pipeline.Known{
 		Host: client.Allowed,
 		Specialist: func(name string) bool {
+			if to, ok := e.app.Aliases[name]; ok {
+				name = to
+			}
 			_, ok := e.specialists.Get(name)
 			return ok || !e.specialists.Loaded() // it may yet be there
 		},

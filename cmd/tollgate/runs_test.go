@@ -297,7 +297,7 @@ func TestRunOutlivesItsReplica(t *testing.T) {
 	require.Equal(t, "replica_lost", a.get("error_code"))
 	late := second.follow(token, id)
 	late.until("error")
-	require.Equal(t, len(there.all), len(late.all))
+	require.Len(t, late.all, len(there.all))
 
 	letGo()
 	s.mu.Lock()
