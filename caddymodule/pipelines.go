@@ -152,11 +152,9 @@ func (e *engine) known(client *fetch.Client) pipeline.Known {
 	k := pipeline.Known{
 		Host: client.Allowed,
 		Specialist: func(name string) bool {
-			if to, ok := e.app.Aliases[name]; ok {
-				name = to
-			}
 			_, ok := e.specialists.Get(name)
-			return ok || !e.specialists.Loaded() // it may yet be there
+			_, alias := e.specialists.Get(e.app.Aliases[name])
+			return ok || alias || !e.specialists.Loaded() // it may yet be there
 		},
 	}
 	if len(e.providers) > 0 { // else the demo stands in for all
