@@ -22,6 +22,7 @@ const maxComplaints = 20
 type AnswerSchema struct {
 	schema *jsonschema.Schema
 	names  map[string]bool // of members that the schema names
+	meter  *meter
 }
 
 const answerURL = "tollgate:answer"
@@ -29,11 +30,14 @@ const answerURL = "tollgate:answer"
 // compileAnswer makes a schema ready, or says what is wrong with it and where, as
 // the path below it.
 func compileAnswer(document any) (schema *AnswerSchema, tokens []string, message string) {
-	compiled, err := newCompiler(answerURL, document).Compile(answerURL)
+	compiler, m := newCompiler(answerURL, document), newMeter()
+	compiler.UseRegexpEngine(m.pattern)
+	compiled, err := compiler.Compile(answerURL)
 	if err == nil {
+		m.watch(compiled, map[*jsonschema.Schema]bool{})
 		names := map[string]bool{}
 		namesIn(document, names)
-		return &AnswerSchema{compiled, names}, nil, ""
+		return &AnswerSchema{compiled, names, m}, nil, ""
 	}
 	if invalid, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		// A keyword's alternatives fail one by one; the deepest place says most.
@@ -76,8 +80,14 @@ func (s *AnswerSchema) Validate(answer any) string {
 	if s == nil || s.schema == nil {
 		return ""
 	}
-	err := s.schema.Validate(boundNumbers(answer))
-	if err == nil {
+	if tooDeep(answer, maxAnswerDepth) {
+		return tooMuchToCheck
+	}
+	err, done := s.meter.check(s.schema, boundNumbers(answer))
+	switch {
+	case !done:
+		return tooMuchToCheck
+	case err == nil:
 		return ""
 	}
 	list := leaves(err)

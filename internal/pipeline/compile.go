@@ -93,7 +93,7 @@ func outsideRef(v any, path []string) (tokens []string, found bool) {
 			below := append(slices.Clone(path), name)
 			text, isText := v[name].(string)
 			switch {
-			case isText && (name == "$ref" || name == "$dynamicRef") && !strings.HasPrefix(text, "#"):
+			case isText && (name == "$ref" && !strings.HasPrefix(text, "#") || name == "$dynamicRef"):
 				return below, true
 			case isText && name == "$schema" && strings.TrimSuffix(text, "#") != metaSchema:
 				return below, true
@@ -116,8 +116,11 @@ const metaSchema = "https://json-schema.org/draft/2020-12/schema"
 
 // inside says what a reference must be.
 func inside(path []string) string {
-	if path[len(path)-1] == "$schema" {
+	switch path[len(path)-1] {
+	case "$schema":
 		return fmt.Sprintf("must be %q", metaSchema)
+	case "$dynamicRef": // where it leads is known only when an answer is checked
+		return `is not to be had here; use "$ref"`
 	}
 	return `must refer to something in the schema itself, as in "#/$defs/name"`
 }
