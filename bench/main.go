@@ -34,6 +34,7 @@ func run(ctx context.Context) error {
 	profile := flag.Bool("profile", false, "print where the CPU time of each gateway goes, after its rounds")
 	readme := flag.Bool("readme", false, "write the table into bench/README.md")
 	flag.BoolVar(&b.self, "self", false, "measure plain Caddy against itself: what the ratios are when there is no difference")
+	pipelines := flag.Bool("pipelines", false, "measure runs of pipelines instead")
 	flag.Parse()
 
 	chosen, err := choose(scenarios(), *only)
@@ -58,6 +59,9 @@ func run(ctx context.Context) error {
 	defer closeAll()
 	if err != nil {
 		return err
+	}
+	if *pipelines {
+		return b.pipelines(ctx, *rounds)
 	}
 	r := newReport(*rounds)
 	for _, s := range chosen {

@@ -182,15 +182,20 @@ func (b *bench) subjects(ctx context.Context, s scenario) (subjects []subject, s
 // startTollgate starts the gateway with everything on and signs in. The gateway
 // is to be stopped also after an error, if there is one.
 func (b *bench) startTollgate(ctx context.Context, name, dir string) (g *gateway, token string, err error) {
-	g, err = startGateway(ctx, name, b.core, b.binary, "Caddyfile", dir, []string{
-		"DATABASE_URL=" + b.database, "REDIS_URL=" + b.redis, "DATA_DIR=" + filepath.Join(dir, name, "data"),
+	return b.startConfigured(ctx, name, "Caddyfile", dir)
+}
+
+// startConfigured is the same with a Caddyfile and settings of the scenario's own.
+func (b *bench) startConfigured(ctx context.Context, name, caddyfile, dir string, env ...string) (g *gateway, token string, err error) {
+	g, err = startGateway(ctx, name, b.core, b.binary, caddyfile, dir, append(env,
+		"DATABASE_URL="+b.database, "REDIS_URL="+b.redis, "DATA_DIR="+filepath.Join(dir, name, "data"),
 		"RATE_LIMIT=1000000000/h", "JWT_SECRET=bench-only-secret-bench-only-secret-bench-only-secret",
-		"OPENAI_BASE_URL=http://" + b.upstream.addr() + "/v1", "OPENAI_API_KEY=" + upstreamKey,
-	})
+		"OPENAI_BASE_URL=http://"+b.upstream.addr()+"/v1", "OPENAI_API_KEY="+upstreamKey,
+	))
 	if err != nil {
 		return nil, "", err
 	}
-	if token, err = login(ctx, g.addr); err != nil {
+	if token, err = login(ctx, g.addr, "bench@example.com"); err != nil {
 		return g, "", fmt.Errorf("%w; the log of %s ends with:\n%s", err, name, g.logTail())
 	}
 	return g, token, nil
@@ -224,8 +229,8 @@ func (b *bench) translating(ctx context.Context, s scenario, dir string, stop fu
 }
 
 // login takes a token as a browser does on a fresh machine: development log-in, on loopback only.
-func login(ctx context.Context, addr string) (string, error) {
-	body := bytes.NewBufferString(`{"email":"bench@example.com"}`)
+func login(ctx context.Context, addr, email string) (string, error) {
+	body := bytes.NewBufferString(`{"email":"` + email + `"}`)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/auth/login", body)
 	if err != nil {
 		return "", err
