@@ -79,7 +79,7 @@ func (f *Feed) Next(ctx context.Context) ([]pipeline.StoredEvent, error) {
 		}
 		var events []pipeline.StoredEvent
 		var err error
-		if f.log != nil {
+		if f.log != nil && len(f.read) == 0 {
 			events, err = f.fromMemory(ctx)
 		} else {
 			events, err = f.fromDatabase(ctx)
@@ -109,8 +109,7 @@ func (f *Feed) isClosed() bool {
 func (f *Feed) fromMemory(ctx context.Context) ([]pipeline.StoredEvent, error) {
 	events, changed, forgotten := f.log.from(f.next, feedPage)
 	if forgotten {
-		f.log = nil // it has ended, and the database has all
-		return nil, nil
+		return f.fromDatabase(ctx) // which has them
 	}
 	if len(events) == 0 {
 		return nil, f.wait(ctx, changed, nil)

@@ -19,6 +19,9 @@ const (
 	// tail is how many events stay in memory for followers who keep up, once the
 	// database has all.
 	tail = 16
+	// maxKept is how much of what the database has stays in memory, in bytes: of a run
+	// that puts out a lot followers who are behind read it there.
+	maxKept = 1 << 20
 )
 
 // eventLog is the events of a run under way.
@@ -28,6 +31,7 @@ type eventLog struct {
 	mu      sync.Mutex // guards what follows
 	forgot  int64      // so many first events are in the database only
 	events  []pipeline.StoredEvent
+	size    int           // of events, in bytes
 	stored  int64         // so many first events are in the database
 	over    bool          // the last event is there
 	hold    bool          // and it waits
@@ -141,8 +145,12 @@ func (l *eventLog) append(kind pipeline.EventType, at time.Time, data any) {
 		at = l.events[n-1].Timestamp
 	}
 	l.events = append(l.events, pipeline.StoredEvent{Seq: l.last() + 1, Type: kind, RunID: l.runID, Timestamp: at, Data: text})
+	l.size += sizeOf(&l.events[len(l.events)-1])
 	l.tell()
 }
+
+// sizeOf is about how much room an event takes.
+func sizeOf(e *pipeline.StoredEvent) int { return len(e.Data) + 128 }
 
 // last is the number of the newest event.
 func (l *eventLog) last() int64 { return l.forgot + int64(len(l.events)) }
@@ -188,6 +196,21 @@ func (l *eventLog) keptTo(seq int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stored = seq
+	l.shrink(len(l.events))
+}
+
+// shrink leaves in memory at most so many events, and not too much of those that
+// the database has.
+func (l *eventLog) shrink(most int) {
+	n, size := 0, l.size
+	for l.forgot+int64(n) < l.stored && (len(l.events)-n > most || size > maxKept) {
+		size -= sizeOf(&l.events[n])
+		n++
+	}
+	if n > 0 {
+		l.events, l.size = slices.Clone(l.events[n:]), size
+		l.forgot += int64(n)
+	}
 }
 
 // show lets followers have the last event.
@@ -205,8 +228,6 @@ func (l *eventLog) show() {
 func (l *eventLog) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.events) - tail; n > 0 {
-		l.events = slices.Clone(l.events[n:])
-		l.forgot += int64(n)
-	}
+	l.stored = l.last()
+	l.shrink(tail)
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,4 +100,22 @@ func TestChunks(t *testing.T) {
 	require.Equal(t, 1, n)
 	n, _ = chunk(events[1:])
 	require.Equal(t, 1, n, "an event that is too large has a row of its own")
+}
+
+// Of a run that puts out a lot not all stays in memory, but what is not stored does.
+func TestALargeLogIsShort(t *testing.T) {
+	t.Parallel()
+	l := newLog("r")
+	for range 8 {
+		l.add(pipeline.Event{Type: pipeline.EventAgentComplete, Data: pipeline.AgentCompleted{Agent: "a", Output: strings.Repeat("x", maxKept/2)}})
+	}
+	require.Len(t, l.unstored(), 8)
+	l.keptTo(2)
+	require.Len(t, l.unstored(), 6)
+	require.Len(t, l.events, 6)
+	l.keptTo(8)
+	require.Empty(t, l.unstored())
+	require.Len(t, l.events, 1)
+	l.add(pipeline.Event{Type: pipeline.EventAgentStart, Data: pipeline.AgentStarted{Agent: "b"}})
+	require.EqualValues(t, 9, l.unstored()[0].Seq)
 }
