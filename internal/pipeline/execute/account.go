@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"github.com/financecommander/tollgate/internal/pipeline"
@@ -47,6 +48,7 @@ func newAccount(r *Run) *account {
 				a.usage[i] = before
 			}
 		}
+		a.calls += int(min(a.usage[i].Calls, math.MaxInt32)) // else who resumes on and on has no limit
 		a.usage[i].TotalTokens = a.usage[i].InputTokens + a.usage[i].OutputTokens
 		a.cost = a.cost.Add(a.usage[i].Cost)
 		a.output += len(r.Done[s.Name].Output)

@@ -103,6 +103,16 @@ func TestResumeCost(t *testing.T) {
 	require.Empty(t, f.calls)
 }
 
+// So do its calls: who resumes on and on makes no more of them.
+func TestResumeCalls(t *testing.T) {
+	f := &fake{}
+	r := runOf(t.Context(), t, Options{Models: f}, Run{
+		Plan: planOf(t, "limits: {calls: 7}"+two), Before: []pipeline.AgentUsage{{Agent: "a", Calls: 4}, {Agent: "b", Calls: 3}},
+	})
+	require.Equal(t, CodeCalls, r.Code)
+	require.Empty(t, f.calls)
+}
+
 // A run that is broken off anywhere and resumed comes to the same end.
 func TestResumeAnywhere(t *testing.T) {
 	f := &fake{}
