@@ -110,6 +110,16 @@ func TestFaults(t *testing.T) {
 				`4:73: steps[1].depends_on[4]: there is no step "other"`,
 			},
 		},
+		"references": {
+			"name: x\nsteps:\n  - {name: a, transform: query}\n  - name: b\n    specialist: s\n    depends_on: [a]\n" +
+				"    prompt: |\n      {{ .qeury }}\n      {{ .steps.c.output }}\n    skip_if: item == qeury\n",
+			[]string{
+				`8:10: steps[1].prompt: there is no ` + "`.qeury`" + `; did you mean "query"?`,
+				"9:10: steps[1].prompt: `.steps.c` is no step that this one depends on (`depends_on`)",
+				"10:14: steps[1].skip_if: `item` is to be had in a map step only",
+				`10:22: steps[1].skip_if: there is no ` + "`qeury`" + `; did you mean "query"?`,
+			},
+		},
 		"two of a name": {
 			"name: x\nsteps:\n  - {name: a, transform: query}\n  - {name: a, transform: query, depends_on: [a]}\n",
 			[]string{

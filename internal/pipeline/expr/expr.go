@@ -4,6 +4,8 @@
 // reach the machine nor run for ever, and never take an output for a program.
 package expr
 
+import "strings"
+
 // Scope is what a step's templates and expressions see: `query`, `steps.NAME`
 // (output, json, skipped, failed), with a map step `item` and `index`, and with
 // http steps `response`. In templates the names have a dot in front.
@@ -52,3 +54,29 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
+
+// Errors are several things that are wrong with the names in a text.
+type Errors []*Error
+
+// Error implements error.
+func (e Errors) Error() string {
+	messages := make([]string, 0, len(e))
+	for _, one := range e {
+		messages = append(messages, one.Message)
+	}
+	return strings.Join(messages, "; ")
+}
+
+// maxErrors is how many are looked for in one text.
+const maxErrors = 20
+
+// err is what there is to return; nil if there is none.
+func (e Errors) err() error {
+	switch len(e) {
+	case 0:
+		return nil
+	case 1:
+		return e[0]
+	}
+	return e
+}

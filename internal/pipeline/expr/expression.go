@@ -54,7 +54,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewCustomEnv(options...)
 })
 
-// ParseExpression reads an expression; the error is an *Error.
+// ParseExpression reads an expression; the error is an *Error, or [Errors].
 func ParseExpression(text string, want Type, names Names) (*Expression, error) {
 	env, err := environment()
 	if err != nil {
@@ -73,6 +73,9 @@ func ParseExpression(text string, want Type, names Names) (*Expression, error) {
 	w := walker{env: env, ast: parsed.NativeRep(), names: names}
 	if err := w.walk(w.ast.Expr(), nil); err != nil {
 		return nil, err
+	}
+	if len(w.unknown) > 0 {
+		return nil, w.unknown.err()
 	}
 	checked, issues := env.Check(parsed)
 	if issues.Err() != nil {

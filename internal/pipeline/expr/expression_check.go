@@ -18,7 +18,11 @@ func issueError(issues *cel.Issues) error {
 	if len(all) == 0 {
 		return &Error{Message: "the expression cannot be read"}
 	}
-	e := &Error{Message: Truncate(all[0].Message, 300)}
+	message := strings.ReplaceAll(all[0].Message, "'<EOF>'", "the end")
+	if strings.HasPrefix(message, "Syntax error:") {
+		message, _, _ = strings.Cut(message, " expecting {") // any of twenty things
+	}
+	e := &Error{Message: Truncate(message, 300)}
 	if at := all[0].Location; at != nil && at.Line() > 0 {
 		e.Line, e.Column = at.Line(), at.Column()+1
 	}
@@ -27,15 +31,25 @@ func issueError(issues *cel.Issues) error {
 
 // walker refuses references to what is not there, before CEL checks the types.
 type walker struct {
-	env   *cel.Env
-	ast   *ast.AST
-	names Names
+	env     *cel.Env
+	ast     *ast.AST
+	names   Names
+	unknown Errors // names that are not there, of steps and functions
 }
 
-func (w *walker) at(e ast.Expr, format string, args ...any) error {
+func (w *walker) at(e ast.Expr, format string, args ...any) *Error {
 	told := &Error{Message: fmt.Sprintf(format, args...)}
 	told.Line, told.Column = startOf(w.ast, e)
 	return told
+}
+
+// miss notes a name that is not there; the rest is looked at all the same.
+func (w *walker) miss(e ast.Expr, format string, args ...any) error {
+	w.unknown = append(w.unknown, w.at(e, format, args...))
+	if len(w.unknown) == maxErrors {
+		return w.unknown
+	}
+	return nil
 }
 
 // startOf is where an expression begins, as far as CEL knows; of a.b.c it has the
@@ -113,7 +127,7 @@ func (w *walker) reference(e ast.Expr, path []string) error {
 		return w.at(e, "`has` asks for a field of an object; a step that is depended on is always there")
 	}
 	if message := w.names.check(path, ""); message != "" {
-		return w.at(e, "%s", message)
+		return w.miss(e, "%s", message)
 	}
 	return nil
 }
@@ -132,7 +146,9 @@ func (w *walker) call(e ast.Expr, locals []string) error {
 		}
 	}
 	if !w.env.HasFunction(function) {
-		return w.at(e, "there is no function `%s`%s", function, didYouMean(function, expressionFunctionNames))
+		if err := w.miss(e, "there is no function `%s`%s", function, didYouMean(function, expressionFunctionNames)); err != nil {
+			return err
+		}
 	}
 	if function == overloads.Matches {
 		if err := w.pattern(e, args); err != nil {

@@ -156,7 +156,7 @@ func TestExpressionFaults(t *testing.T) {
 		"steps":                                      {1, 1, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
 		"steps.map(s, s)":                            {1, 1, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
 		"[steps][0].secret.output":                   {1, 2, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
-		"(true ? steps : steps).secret":              {1, 9, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
+		"(true ? steps : query).secret":              {1, 9, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
 		"dyn(steps)":                                 {1, 5, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
 		"'secret' in steps":                          {1, 13, "`steps` alone is not to be had; name a step, as `steps.search.output`"},
 		"[1].map(steps, steps)":                      {1, 8, "`steps` cannot be the name of a macro's variable"},
@@ -170,11 +170,11 @@ func TestExpressionFaults(t *testing.T) {
 		"qeury":                                      {1, 1, "there is no `qeury`; did you mean \"query\"?"},
 		"env.HOME":                                   {1, 1, "there is no `env`"},
 		"@work":                                      {1, 1, "Syntax error: token recognition error at: '@'"},
+		"query ==":                                   {1, 9, "Syntax error: mismatched input the end"},
 		"sizee(query)":                               {1, 6, "there is no function `sizee`; did you mean \"size\"?"},
 		"query.trimm()":                              {1, 12, "there is no function `trimm`; did you mean \"trim\"?"},
 		"math.flor(1)":                               {1, 10, "there is no function `math.flor`; did you mean \"math.floor\"?"},
 		"timestamp('2026-01-01T00:00:00Z')":          {1, 10, "there is no function `timestamp`"},
-		"cel.bind(a, [1], a)":                        {1, 1, "there is no `cel`"},
 		"step{output: 'a'}":                          {1, 5, "there are no types such as `step` to make values of"},
 		"google.protobuf.Struct{}":                   {1, 23, "there are no types such as `google.protobuf.Struct` to make values of"},
 		"query > 1":                                  {1, 7, "found no matching overload for '_>_' applied to '(string, int)'"},
@@ -207,6 +207,33 @@ func TestExpressionFaults(t *testing.T) {
 	}
 	_, err := ParseExpression("'a'"+strings.Repeat(" + query", 60), Value, exprNames)
 	require.NoError(t, err)
+}
+
+// All names that are not there are told, up to a bound.
+func TestUnknownNames(t *testing.T) {
+	t.Parallel()
+	_, err := ParseExpression("steps.serach.output == qeury ||\n shout(steps.search.outptu)", Value, exprNames)
+	require.Equal(t, Errors{
+		{1, 1, "`steps.serach` is no step that this one depends on (`depends_on`); did you mean \"search\"?"},
+		{1, 24, "there is no `qeury`; did you mean \"query\"?"},
+		{2, 7, "there is no function `shout`"},
+		{2, 8, "a step has `output`, `json`, `skipped`, `failed`, but no `outptu`; did you mean \"output\"?"},
+	}, err)
+	require.EqualError(t, err.(Errors)[:2].err(), err.(Errors)[0].Message+"; "+err.(Errors)[1].Message)
+	_, err = ParseExpression("cel.bind(a, [1], a)", Value, exprNames)
+	require.EqualError(t, err, "there is no `cel`; there is no function `bind`; there is no `a`; there is no `a`")
+	_, err = ParseExpression("[a"+strings.Repeat(", a", 500)+"]", Value, exprNames)
+	require.Len(t, err, maxErrors)
+
+	_, err = ParseTemplate("{{ .qeury | shout }}\n{{ range .query }}{{ $.item.x }}{{ $.steps.serach }}{{ end }}", Names{Steps: []string{"search"}})
+	require.Equal(t, Errors{
+		{1, 4, "there is no `.qeury`; did you mean \"query\"?"},
+		{1, 13, "there is no function `shout`"},
+		{2, 22, "`.item` is to be had in a map step only"},
+		{2, 36, "`.steps.serach` is no step that this one depends on (`depends_on`); did you mean \"search\"?"},
+	}, err)
+	_, err = ParseTemplate(strings.Repeat("{{ .a }}", 500), Names{})
+	require.Len(t, err, maxErrors)
 }
 
 func TestExpressionFailures(t *testing.T) {

@@ -31,7 +31,7 @@ type Template struct {
 	escape bool
 }
 
-// ParseTemplate reads a template; the error is an *Error.
+// ParseTemplate reads a template; the error is an *Error, or [Errors].
 func ParseTemplate(text string, names Names) (*Template, error) {
 	switch {
 	case len(text) > MaxSource:
@@ -52,6 +52,9 @@ func ParseTemplate(text string, names Names) (*Template, error) {
 	}
 	if err := c.list(tree.Root, place{root: true}); err != nil {
 		return nil, err
+	}
+	if len(c.unknown) > 0 {
+		return nil, c.unknown.err()
 	}
 	instrument(tree, tree.Root)
 	return &Template{text: text, tree: tree}, nil
@@ -77,7 +80,11 @@ func syntaxError(err error) *Error {
 		return &Error{Message: "the template cannot be read"}
 	}
 	line, _ := strconv.Atoi(found[1])
-	return &Error{Line: line, Message: found[2]}
+	message := found[2]
+	if message == "unexpected EOF" {
+		message = "a block has no `{{ end }}`"
+	}
+	return &Error{Line: line, Message: message}
 }
 
 // Execute makes the text.

@@ -14,9 +14,10 @@ const maxDepth = 100
 
 // checker walks a template and refuses whatever is not known to be harmless.
 type checker struct {
-	text  string
-	names Names
-	depth int
+	text    string
+	names   Names
+	depth   int
+	unknown Errors // names that are not there, of steps and functions
 }
 
 // place is where in a template something stands.
@@ -30,6 +31,15 @@ func (c *checker) at(n parse.Node, format string, args ...any) *Error {
 	line := 1 + strings.Count(before, "\n")
 	column := 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
 	return &Error{Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
+}
+
+// miss notes a name that is not there; the rest is looked at all the same.
+func (c *checker) miss(n parse.Node, format string, args ...any) error {
+	c.unknown = append(c.unknown, c.at(n, format, args...))
+	if len(c.unknown) == maxErrors {
+		return c.unknown
+	}
+	return nil
 }
 
 // start is where a node begins: the parser gives a chain of fields the place of
@@ -173,7 +183,7 @@ func (c *checker) call(identifier *parse.IdentifierNode, given int) error {
 	f, ok := templateFunctions[identifier.Ident]
 	switch {
 	case !ok:
-		return c.at(identifier, "there is no function `%s`%s", identifier.Ident, didYouMean(identifier.Ident, templateFunctionNames))
+		return c.miss(identifier, "there is no function `%s`%s", identifier.Ident, didYouMean(identifier.Ident, templateFunctionNames))
 	case given < f.least || f.most > 0 && given > f.most:
 		return c.at(identifier, "`%s` is used as `%s`", identifier.Ident, f.use)
 	}
@@ -247,7 +257,7 @@ func (c *checker) value(n parse.Node, here place) error {
 // path checks a reference that begins at the root.
 func (c *checker) path(n parse.Node, path []string) error {
 	if message := c.names.check(path, "."); message != "" {
-		return c.at(n, "%s", message)
+		return c.miss(n, "%s", message)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func TestTemplateFaults(t *testing.T) {
 	only := "there is no function `%s`"
 	for text, want := range map[string]Error{
 		"{{ .query":                                    {1, 0, "unclosed action"},
-		"a\n{{ if .query }}":                           {2, 0, "unexpected EOF"},
+		"a\n{{ if .query }}":                           {2, 0, "a block has no `{{ end }}`"},
 		"{{ .steps.serach.output }}":                   {1, 4, "`.steps.serach` is no step that this one depends on (`depends_on`); did you mean \"search\"?"},
 		"{{ $.steps.secret.output }}":                  {1, 4, "`.steps.secret` is no step that this one depends on (`depends_on`)"},
 		"é {{ .query }}\n  {{ .steps.search.outptu }}": {2, 6, "a step has `output`, `json`, `skipped`, `failed`, but no `outptu`; did you mean \"output\"?"},
