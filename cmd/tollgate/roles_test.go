@@ -14,7 +14,8 @@ import (
 var openRoutes = []string{
 	"GET /health", "POST /auth/login", "POST /auth/refresh", "GET /auth/providers", "GET /auth/{provider}", "POST /auth/{provider}/callback",
 	"GET /docs", "GET /openapi.json",
-	"GET /chat/ws", // the token is in its first message
+	"GET /chat/ws", "GET /api/v2/pipelines/ws/{id}", // the token is in its first message
+	"GET /api/v2/pipelines/schema", // is the same everywhere, and for editors
 }
 
 // TestEveryRouteWantsAToken asks every route that the portal has, so that a new
@@ -33,7 +34,8 @@ func TestEveryRouteWantsAToken(t *testing.T) {
 			continue
 		}
 		method, path, _ := strings.Cut(route, " ")
-		path = strings.NewReplacer("{id}", "legal-quick", "{uuid}", "018f4a2e-0000-7000-8000-000000000000", "{user}", strings.Repeat("a", 64)).Replace(path)
+		path = strings.NewReplacer("{id}", "legal-quick", "{uuid}", "018f4a2e-0000-7000-8000-000000000000", "{user}", strings.Repeat("a", 64),
+			"{name}", "forge-intelligence").Replace(path)
 		require.NotContains(t, path, "{", "a placeholder that this test does not know")
 		body := ""
 		if method != http.MethodGet {
@@ -67,6 +69,14 @@ var adminRoutes = []struct{ method, path, body string }{
 	{"DELETE", "/auth/users/USER", ""},
 	{"GET", "/auth/tokens?user_hash=USER", ""},
 	{"GET", "/audit", ""},
+	{"GET", "/api/v2/pipelines/definitions", ""},
+	{"POST", "/api/v2/pipelines/definitions", `{"name":"x","steps":[{"name":"x","transform":"query"}]}`},
+	{"GET", "/api/v2/pipelines/definitions/forge-intelligence", ""},
+	{"PUT", "/api/v2/pipelines/definitions/forge-intelligence", `{"name":"x","steps":[{"name":"x","transform":"query"}]}`},
+	{"DELETE", "/api/v2/pipelines/definitions/forge-intelligence", ""},
+	{"GET", "/api/v2/pipelines/definitions/forge-intelligence/versions", ""},
+	{"POST", "/api/v2/pipelines/definitions/forge-intelligence/revert", `{"version":1}`},
+	{"POST", "/api/v2/pipelines/validate", "{}"},
 }
 
 func TestRoles(t *testing.T) {
