@@ -150,8 +150,7 @@ func TestFirstRepliesAreWhole(t *testing.T) {
 					m := m
 					m.rereadAfter, m.render = rereadAfter[i%len(rereadAfter)], time.Duration(i%4)*20*time.Millisecond
 					m.storesAnswer = i%2 == 0
-					_, shown, reloaded, err := (&page{site: s, who: fmt.Sprint(t.Name(), i), manners: m}).ask(question)
-					requireWhole(t, question, shown, reloaded, err)
+					askWhole(t, &page{site: s, who: fmt.Sprint(t.Name(), i), manners: m}, question)
 				})
 			})
 		}
@@ -198,16 +197,24 @@ func inParallel(n int, f func(i int)) {
 
 func requireWhole(t *testing.T, question string, shown, reloaded []message, err error) {
 	t.Helper()
+	if problem := wholeness(question, shown, reloaded, err); problem != "" {
+		t.Error(problem)
+	}
+}
+
+// wholeness says what is wrong with a question's answer; nothing: "".
+func wholeness(question string, shown, reloaded []message, err error) string {
 	switch {
 	case err != nil:
-		t.Error(err)
+		return err.Error()
 	case !slices.Equal(bare(shown), want(question)):
-		t.Errorf("%s: shown is %q", question, bare(shown))
+		return fmt.Sprintf("%s: shown is %q", question, bare(shown))
 	case !slices.Equal(bare(reloaded), want(question)):
-		t.Errorf("%s: after a reload it is %q", question, bare(reloaded))
+		return fmt.Sprintf("%s: after a reload it is %q", question, bare(reloaded))
 	case reloaded[0].ID <= 0 || reloaded[1].ID <= reloaded[0].ID:
-		t.Errorf("%s: the ids are %d and %d", question, reloaded[0].ID, reloaded[1].ID)
+		return fmt.Sprintf("%s: the ids are %d and %d", question, reloaded[0].ID, reloaded[1].ID)
 	}
+	return ""
 }
 
 // Without all this the page does lose words, so the test above can fail.
@@ -235,8 +242,7 @@ func TestTabsOfOneUser(t *testing.T) {
 	s := newSite(t, true)
 	inParallel(10, func(i int) {
 		question := fmt.Sprintf("slow 20 tab%d-", i)
-		_, shown, reloaded, err := (&page{site: s, who: "alice", manners: manners{rereadAfter: time.Duration(i) * 10 * time.Millisecond}}).ask(question)
-		requireWhole(t, question, shown, reloaded, err)
+		askWhole(t, &page{site: s, who: "alice", manners: manners{rereadAfter: time.Duration(i) * 10 * time.Millisecond}}, question)
 	})
 }
 

@@ -190,10 +190,10 @@ func waitForLock(ctx context.Context, tx *sql.Tx) error {
 	defer cancel()
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
-	for {
+	for held := false; ; held = true {
 		var locked bool
 		err := tx.QueryRowContext(ctx, "SELECT pg_try_advisory_xact_lock($1)", migrationLockID).Scan(&locked)
-		if err != nil || locked {
+		if locked || err != nil && (!held || ctx.Err() == nil) {
 			return err
 		}
 		select {
