@@ -9,12 +9,18 @@ import (
 // maxLabel is how many characters of one thing a drawing shows.
 const maxLabel = 60
 
-// Mermaid draws the plan's graph.
-func (p *Plan) Mermaid() string {
+// Mermaid draws the plan's graph, with all that its makers want to see.
+func (p *Plan) Mermaid() string { return p.draw((*PlanStep).labels) }
+
+// Outline draws the graph for whoever runs it: the steps, as lists show them,
+// without the conditions and hosts of the definition.
+func (p *Plan) Outline() string { return p.draw((*PlanStep).name) }
+
+func (p *Plan) draw(labels func(*PlanStep) []string) string {
 	var b strings.Builder
 	b.WriteString("flowchart TD\n    query([query])\n")
 	for i, step := range p.Steps {
-		fmt.Fprintf(&b, "    s%d%s\n", i, step.shape())
+		fmt.Fprintf(&b, "    s%d%s\n", i, step.shape(labels(step)))
 	}
 	for i, step := range p.Steps {
 		if len(step.Needs) == 0 {
@@ -37,7 +43,7 @@ func (p *Plan) Mermaid() string {
 
 // shape is a step's box: rounded for a request, six-sided for a transform, and
 // with double sides where it is done for each item of a list.
-func (s *PlanStep) shape() string {
+func (s *PlanStep) shape(labels []string) string {
 	left, right := "[", "]"
 	switch {
 	case s.Map != nil:
@@ -47,12 +53,14 @@ func (s *PlanStep) shape() string {
 	case s.Kind() == KindTransform:
 		left, right = "{{", "}}"
 	}
-	return left + `"` + strings.Join(s.labels(), "<br/>") + `"` + right
+	return left + `"` + strings.Join(labels, "<br/>") + `"` + right
 }
+
+func (s *PlanStep) name() []string { return []string{"<b>" + label(s.Name) + "</b>"} }
 
 // labels are the lines in a step's box.
 func (s *PlanStep) labels() []string {
-	lines := []string{"<b>" + label(s.Name) + "</b>"}
+	lines := s.name()
 	switch {
 	case s.Specialist != "":
 		lines = append(lines, "specialist "+label(s.Specialist))

@@ -31,6 +31,35 @@ func TestMermaid(t *testing.T) {
 	}
 }
 
+// Whoever runs a pipeline sees its steps, and nothing of what its makers decided.
+func TestOutline(t *testing.T) {
+	t.Parallel()
+	plan := mustParse(t, `
+name: x
+steps:
+  - {name: score, specialist: hidden-specialist, map: {over: '["hidden item"]'}, skip_if: 'query == "hidden word"'}
+  - name: post
+    depends_on: [score]
+    http: {url: "https://hidden.example/x"}
+    stop_if: steps.post.output == "hidden end"
+  - {name: end, depends_on: [post], transform: '"hidden text"', on_failure: empty}
+`)
+	require.Equal(t, `flowchart TD
+    query([query])
+    s0[["<b>score</b>"]]
+    s1("<b>post</b>")
+    s2{{"<b>end</b>"}}
+    query --> s0
+    s0 --> s1
+    s1 --> s2
+    s2 --> output([output])
+    s1 -. stop .-> output
+    classDef output stroke-width:3px
+    class s2 output
+`, plan.Outline())
+	require.Contains(t, plan.Mermaid(), "hidden word")
+}
+
 func TestLabel(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -220,16 +220,23 @@ func (h *Handler) revertDefinition(w http.ResponseWriter, r *http.Request, by ca
 	return h.writeDefinition(w, http.StatusOK, e, err)
 }
 
-// definitionGraph draws a pipeline for anybody who may run some.
-func (h *Handler) definitionGraph(w http.ResponseWriter, r *http.Request, _ *identity.Principal) error {
-	if h.o.Pipelines.Catalog == nil {
+// definitionGraph draws a pipeline: for its makers with all there is, for users an
+// outline of those that they may run.
+func (h *Handler) definitionGraph(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+	o := &h.o.Pipelines
+	if o.Catalog == nil {
 		return pipelinesOff()
 	}
-	e, ok := h.o.Pipelines.Catalog.Get(r.PathValue("name"))
-	if !ok {
+	e, ok := o.Catalog.Get(r.PathValue("name"))
+	switch {
+	case !ok:
+		return noPipeline()
+	case p.Role() == identity.RoleAdmin && p.Specialists == nil:
+		return writeJSON(w, map[string]string{"mermaid": e.Plan.Mermaid()})
+	case !o.offers(p, e):
 		return noPipeline()
 	}
-	return writeJSON(w, map[string]string{"mermaid": e.Plan.Mermaid()})
+	return writeJSON(w, map[string]string{"mermaid": e.Plan.Outline()})
 }
 
 // validateDefinition says what is wrong with a definition and keeps nothing of it.

@@ -15,6 +15,7 @@ import (
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/pipeline"
 	"github.com/financecommander/tollgate/internal/pipeline/catalog"
+	"github.com/financecommander/tollgate/internal/pipeline/execute"
 )
 
 const definitionsPath = "/api/v2/pipelines/definitions"
@@ -31,7 +32,8 @@ func newDefinitions(t *testing.T) (*Handler, *database.DB) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, c.Refresh(t.Context()))
-	return newHandler(t, func(o *Options) { o.Pipelines.Catalog, o.Auth.Audit = c, db }), db
+	executor := execute.New(execute.Options{Models: &models{}})
+	return newHandler(t, func(o *Options) { o.Pipelines.Catalog, o.Pipelines.Executor, o.Auth.Audit = c, executor, db }), db
 }
 
 // review is a definition that is good, of two steps.
@@ -80,7 +82,11 @@ func TestOnlyAdminsEditPipelines(t *testing.T) {
 	}
 
 	graph := definitionsPath + "/house/graph"
-	require.Contains(t, object(t, call(h, alice, "GET", graph, ""), 200)["mermaid"], "flowchart")
+	require.NotContains(t, object(t, call(h, alice, "GET", graph, ""), 200)["mermaid"], "reader", "its makers alone see what it is made of")
+	require.Contains(t, object(t, call(h, admin, "GET", graph, ""), 200)["mermaid"], "reader")
+	object(t, call(h, admin, "POST", definitionsPath, `{"name":"closed","steps":[{"name":"a","provider":"openai","model":"secret"}]}`), 201)
+	requireProblem(t, call(h, alice, "GET", definitionsPath+"/closed/graph", ""), 404) // she may not run it
+	require.Contains(t, object(t, call(h, admin, "GET", definitionsPath+"/closed/graph", ""), 200)["mermaid"], "secret")
 	requireProblem(t, call(h, nil, "GET", graph, ""), 401)
 	requireProblem(t, call(h, viewer, "GET", graph, ""), 403)
 	requireProblem(t, call(h, alice, "GET", definitionsPath+"/nobody/graph", ""), 404)

@@ -11,6 +11,7 @@ import (
 	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/pipeline"
+	"github.com/financecommander/tollgate/internal/pipeline/catalog"
 	"github.com/financecommander/tollgate/internal/pipeline/run"
 )
 
@@ -69,12 +70,17 @@ func (h *Handler) listPipelines(w http.ResponseWriter, _ *http.Request, p *ident
 	list := []pipelineItem{}
 	if o := &h.o.Pipelines; o.on() {
 		for _, e := range o.Catalog.List() {
-			if len(list) < maxPipelines && o.Catalog.Faults(e) == nil && o.Executor.MayRun(p, e.Plan) == nil {
+			if len(list) < maxPipelines && o.offers(p, e) {
 				list = append(list, h.itemOf(e.Plan))
 			}
 		}
 	}
 	return writeJSON(w, map[string]any{"pipelines": list, "count": len(list)})
+}
+
+// offers tells whether a caller may run a pipeline now.
+func (o *PipelineOptions) offers(p *identity.Principal, e *catalog.Entry) bool {
+	return o.Executor != nil && o.Catalog.Faults(e) == nil && o.Executor.MayRun(p, e.Plan) == nil
 }
 
 func (h *Handler) itemOf(plan *pipeline.Plan) pipelineItem {

@@ -3,6 +3,7 @@ package execute
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/financecommander/tollgate/internal/gateway"
 	"github.com/financecommander/tollgate/internal/identity"
@@ -13,8 +14,11 @@ import (
 // MayRun says why a caller may not run a plan: a step of it, by name, is one that
 // their token is not good for, or that is not there. nil: they may.
 func (e *Executor) MayRun(caller *identity.Principal, plan *pipeline.Plan) *llm.Error {
+	if caller != nil && caller.Specialists != nil && !slices.ContainsFunc(plan.Steps, isModel) {
+		return &llm.Error{Cause: llm.CauseForbidden, Message: "your token is for some specialists only, and this pipeline asks none"}
+	}
 	for _, s := range plan.Steps {
-		if s.Kind() != pipeline.KindModel {
+		if !isModel(s) {
 			continue
 		}
 		if err := e.o.Models.MayDo(callOf(s, caller, "")); err != nil {
@@ -25,6 +29,8 @@ func (e *Executor) MayRun(caller *identity.Principal, plan *pipeline.Plan) *llm.
 	}
 	return nil
 }
+
+func isModel(s *pipeline.PlanStep) bool { return s.Kind() == pipeline.KindModel }
 
 // callOf is the call of a model step, still without messages.
 func callOf(s *pipeline.PlanStep, caller *identity.Principal, run string) gateway.Call {
