@@ -84,7 +84,7 @@ func loadApp(flags caddycmd.Flags) (*App, error) {
 	file := flags.String("config")
 	if file == "" {
 		if _, err := os.Stat("Caddyfile"); err != nil {
-			app.JWT.Secret, app.Database, app.DataDir = "{env.JWT_SECRET}", "{env.DATABASE_URL}", "{env.DATA_DIR}"
+			app.takeEnvironment()
 			return app, app.replacePlaceholders()
 		}
 	}
@@ -104,6 +104,19 @@ func loadApp(flags caddycmd.Flags) (*App, error) {
 		}
 	}
 	return app, app.replacePlaceholders()
+}
+
+// takeEnvironment configures what commands need as the default Caddyfile does.
+func (a *App) takeEnvironment() {
+	a.JWT.Secret, a.Database, a.DataDir = "{env.JWT_SECRET}", "{env.DATABASE_URL}", "{env.DATA_DIR}"
+	a.ContentSecret, a.Pipelines.Dir = "{env.CONTENT_SECRET}", "{env.PIPELINES_DIR}"
+	for _, name := range []string{"openai", "anthropic", "gemini", "xai", "groq", "deepseek", "mistral", "openrouter", "ollama"} {
+		key, url := "{env."+strings.ToUpper(name)+"_API_KEY}", "{env."+strings.ToUpper(name)+"_BASE_URL}"
+		if name == "gemini" {
+			key, url = key+" {env.GOOGLE_API_KEY}", url+" {env.GOOGLE_BASE_URL}"
+		}
+		a.Providers = append(a.Providers, Provider{Name: name, Keys: []string{key}, BaseURL: url})
+	}
 }
 
 func commandToken(flags caddycmd.Flags) (int, error) {
