@@ -48,7 +48,7 @@ func (p *Plan) Check(k Known) *Faults {
 func (s *PlanStep) dangling(k Known) (field, message string) {
 	switch {
 	case s.HTTPRequest != nil && k.Host != nil && !k.Host(s.HTTPRequest.Host):
-		return "http.url", fmt.Sprintf("the host %q is not one that pipelines may ask here", s.HTTPRequest.Host)
+		return "http.url", fmt.Sprintf("the host %q is not one that pipelines may ask here (`http_host`)", s.HTTPRequest.Host)
 	case s.Specialist != "" && k.Specialist != nil && !k.Specialist(s.Specialist):
 		return "specialist", fmt.Sprintf("there is no specialist %q", s.Specialist)
 	case s.Provider != "" && k.Provider != nil:

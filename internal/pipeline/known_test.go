@@ -31,7 +31,7 @@ steps:
 	require.Equal(t, &Faults{File: "p.yaml", List: []Fault{
 		{Path: "steps[1].specialist", Line: 4, Column: 27, Message: `there is no specialist "clerk"`},
 		{Path: "steps[3].provider", Line: 6, Column: 25, Message: "none of the step's providers is configured here: gemini, xai"},
-		{Path: "steps[5].http.url", Line: 8, Column: 27, Message: `the host "other.example.com" is not one that pipelines may ask here`},
+		{Path: "steps[5].http.url", Line: 8, Column: 27, Message: `the host "other.example.com" is not one that pipelines may ask here (` + "`http_host`" + `)`},
 	}}, faults)
 	require.EqualError(t, &Faults{File: "x", List: []Fault{{Path: "a", Message: "b"}, {Message: "c"}}}, "x: a: b\nx: c")
 }

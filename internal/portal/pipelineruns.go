@@ -45,7 +45,7 @@ func (h *Handler) oneRun(serve callerFunc) handlerFunc {
 }
 
 func noSuchRun() error {
-	return &llm.Error{Cause: llm.CauseNotFound, Message: "you have no pipeline run of this id"}
+	return &llm.Error{Cause: llm.CauseNotFound, Message: "there is no such run"}
 }
 
 // runProblem makes of an error of the database's one that a caller may see.
