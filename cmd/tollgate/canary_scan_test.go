@@ -125,6 +125,7 @@ func (c canaries) scanPostgres(t *testing.T, database string, allowed map[string
 	for _, table := range []string{
 		"specialists", "portal_users", "login_sessions", "api_tokens", "revocations", "login_codes",
 		"audit_log", "conversations", "conversation_messages", "response_states",
+		"pipelines", "pipeline_versions", "pipeline_runs", "pipeline_events", "pipeline_steps",
 	} {
 		require.NotZero(t, rows[table], "the table %s holds nothing that was looked at", table)
 	}

@@ -33,6 +33,8 @@ const (
 	canaryFile     = "canary-attachment-gnu"
 	canaryTitle    = "canary-title-kudu"
 	canaryShipped  = "canary-specialist-eland"
+	canaryMade     = "canary-definition-nyala"
+	canaryHost     = "canary-key-of-a-web-service"
 	canaryKey      = "sk-canary-upstream-0123456789"
 	canarySecret   = "canary-jwt-secret-of-at-least-32-bytes"
 	canaryMail     = "canary-smtp-password"
@@ -51,6 +53,7 @@ type canaryWalk struct {
 	token    string   // of the person, who is an admin
 
 	database, redis string
+	asked           string // host of the upstream
 	box             *testenv.Mailbox
 }
 
@@ -65,6 +68,7 @@ func TestCanaries(t *testing.T) {
 	w.conversations()
 	w.liveChat()
 	w.specialists()
+	w.pipelines()
 	w.badRequests()
 	w.signOut()
 
@@ -79,7 +83,9 @@ func TestCanaries(t *testing.T) {
 	require.Contains(t, log, `"level":"debug"`, "debug messages are on")
 	everything.scanLog(t, log)
 	everything.scanFiles(t, w.dir)
-	everything.scanPostgres(t, w.database, map[string][]string{"specialists": {"system prompt of a specialist"}})
+	everything.scanPostgres(t, w.database, map[string][]string{
+		"specialists": {"system prompt of a specialist"}, "pipelines": {"prompt of a pipeline"}, "pipeline_versions": {"prompt of a pipeline"},
+	})
 	everything.scanRedis(t, w.redis)
 }
 
@@ -93,13 +99,13 @@ func newCanaryWalk(t *testing.T) *canaryWalk {
 		box:      testenv.Mail(t, "portal", canaryMail),
 		secrets: canaries{
 			"key of a provider": canaryKey, "JWT secret": canarySecret, "mail server's password": canaryMail,
-			"OpenID client secret": canaryClient, "database's password": canaryDatabase, "password of Redis": canaryRedis,
+			"OpenID client secret": canaryClient, "database's password": canaryDatabase, "password of Redis": canaryRedis, "key of a web service": canaryHost,
 			"upstream's organisation": "org-secret123", "upstream's host": "internal-host-17",
 		},
 		personal: canaries{
 			"person's address": canaryPerson, "local part of it": "canary-person", "other address": canaryOther, "viewer's address": "canary-viewer",
 			"prompt": canaryPrompt, "answer": canaryAnswer, "caller's system prompt": canarySystem, "attachment": canaryFile,
-			"title": canaryTitle, "system prompt of a specialist": canaryShipped, "provider's code": canaryCode, "refused token": canaryBad,
+			"title": canaryTitle, "system prompt of a specialist": canaryShipped, "prompt of a pipeline": canaryMade, "provider's code": canaryCode, "refused token": canaryBad,
 		},
 	}
 	upstream := upstreamtest.New(t, canaryUpstream)
@@ -107,10 +113,12 @@ func newCanaryWalk(t *testing.T) *canaryWalk {
 		"OPENAI_API_KEY="+canaryKey, "OPENAI_BASE_URL="+upstream.URL()+"/v1", "RATE_LIMIT=1000/s",
 		"MISTRAL_API_KEY="+canaryKey, "MISTRAL_BASE_URL="+upstream.URL()+"/v1", // without Responses of its own
 		"SMTP_URL="+w.box.URL(), "SMTP_FROM=portal@example.com", "ADMINS="+canaryPerson, "VIEWERS=canary-viewer@example.com",
-		"OIDC_ISSUER="+canaryProvider(t), "OIDC_CLIENT_ID=tollgate", "OIDC_CLIENT_SECRET="+canaryClient)
+		"OIDC_ISSUER="+canaryProvider(t), "OIDC_CLIENT_ID=tollgate", "OIDC_CLIENT_SECRET="+canaryClient, "HOST_KEY="+canaryHost)
 	w.setenv("PUBLIC_URL=" + w.URL)
 	// The default configuration with an access log and debug messages.
 	loud := strings.Replace(w.text(), "{\n", "{\n\tdebug\n", 1)
+	w.asked = strings.TrimPrefix(upstream.URL(), "http://")
+	loud = strings.Replace(loud, "dir {env.PIPELINES_DIR}", "http_host "+w.asked+" {\n\t\t\t\theader X-Key {env.HOST_KEY}\n\t\t\t\tprivate\n\t\t\t\tplain\n\t\t\t}", 1)
 	w.configure(strings.Replace(loud, "\tllm_gateway {", "\tlog\n\tllm_gateway {\n\t\tlogin_rate_limit 1000/s", 1))
 	w.start()
 	w.eventually("everything is healthy", func() bool { return w.do("GET", "/health", "", "").get("status") == "healthy" })
@@ -410,6 +418,7 @@ func (w *canaryWalk) badRequests() {
 	for _, path := range []string{
 		"/nowhere/" + canaryPrompt, "/v1/" + canaryPrompt, "/conversations/" + canaryPrompt, "/specialists/" + canaryPrompt,
 		"/v1/models/" + canaryPrompt, "/auth/" + canaryPrompt, "/assets/" + canaryPrompt, "/auth/users/" + canaryPerson,
+		"/api/v2/pipelines/" + canaryPrompt, "/api/v2/pipelines/runs/" + canaryPrompt, "/api/v2/pipelines/definitions/" + canaryPrompt,
 	} {
 		for _, bearer := range []string{token, canaryBad, ""} {
 			w.token = bearer
@@ -420,6 +429,7 @@ func (w *canaryWalk) badRequests() {
 	paths := []string{
 		"/chat/send", "/chat/stream", "/chat/triage", "/chat/direct/stream", "/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings",
 		"/conversations", "/specialists", "/auth/login", "/auth/refresh", "/auth/email/callback", "/auth/tokens", "/specialists/import",
+		"/api/v2/pipelines/run",
 	}
 	for _, path := range paths {
 		for _, body := range []string{

@@ -152,6 +152,7 @@ type runEvent struct {
 		Content    string
 		Output     string
 		Message    string
+		Reason     string
 		TotalCost  json.Number `json:"total_cost"`
 		Skipped    bool
 		DurationMS int64 `json:"duration_ms"`
