@@ -17,10 +17,18 @@ func TestFaults(t *testing.T) {
 		text string
 		want []string // without the file's name
 	}{
-		"nothing":         {"", []string{"1:1: there is no definition"}},
-		"only a remark":   {"# nothing\n", []string{"1:1: there is no definition"}},
-		"a text":          {"hello", []string{"1:1: must be a mapping (name: value), not a text"}},
-		"no YAML":         {"name: x\nsteps: [", []string{"2:1: this is neither YAML nor JSON: did not find expected node content"}},
+		"nothing":       {"", []string{"1:1: there is no definition"}},
+		"only a remark": {"# nothing\n", []string{"1:1: there is no definition"}},
+		"a text":        {"hello", []string{"1:1: must be a mapping (name: value), not a text"}},
+		"no YAML":       {"name: x\nsteps: [", []string{"2:1: this is neither YAML nor JSON: did not find expected node content"}},
+		"a brace that stays open": {
+			"name: x\nsteps:\n  - {name: a, http: {pick: a[3]}}\n  - {name: b}\n",
+			[]string{"3:1: this is neither YAML nor JSON: did not find expected ',' or '}'"},
+		},
+		"a tab":           {"name: x\n\tsteps: []\n", []string{"2:1: this is neither YAML nor JSON: found a tab character that violates indentation"}},
+		"the first line":  {`{"name": "x" "steps": []}`, []string{"1:1: this is neither YAML nor JSON: did not find expected ',' or '}'"}},
+		"the first sign":  {"\tname: x\n", []string{"1:1: this is neither YAML nor JSON: found character that cannot start any token"}},
+		"no anchor":       {"name: *x\n", []string{" this is neither YAML nor JSON: unknown anchor 'x' referenced"}},
 		"an empty one":    {"---\n", []string{"2:1: must be a mapping (name: value), and there is nothing"}},
 		"two documents":   {small + "---\nname: y\n", []string{"7:1: there is more than one document; a file has one definition"}},
 		"nothing is said": {"{}", []string{"1:1: name: this is missing", "1:1: steps: this is missing"}},

@@ -74,14 +74,29 @@ func readSource(text []byte, found *collector) *source {
 	return s
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+var (
+	yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+	// What the YAML reader says of a text's structure; it counts lines from 0 there.
+	yamlStructure = regexp.MustCompile(`^did not find expected (?:<|node content|'-' indicator|key|',')|^found (?:undefined tag handle|duplicate %|incompatible)`)
+	// What it says of characters, in the first line without a number.
+	yamlCharacters = regexp.MustCompile(`^(?:found|(?:did|could) not find|mapping values|block)`)
+)
 
 // syntax tells what the YAML reader does not understand.
 func (s *source) syntax(err error) {
 	text := err.Error()
 	match := yamlLine.FindStringSubmatch(text)
 	line, _ := strconv.Atoi(match[1])
-	s.found.at(line, min(line, 1), "", "this is neither YAML nor JSON: %s", text[len(match[0]):])
+	message := text[len(match[0]):]
+	if yamlStructure.MatchString(message) || line == 0 && yamlCharacters.MatchString(message) {
+		line++
+	}
+	last := len(s.lines)
+	if last > 1 && s.lines[last-1] == "" {
+		last--
+	}
+	line = min(line, last)
+	s.found.at(line, min(line, 1), "", "this is neither YAML nor JSON: %s", message)
 }
 
 // plain copies a node and all below it, with aliases and merge keys put in.
