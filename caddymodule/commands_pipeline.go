@@ -111,16 +111,20 @@ func commandPipelineValidate(flags caddycmd.Flags) (int, error) {
 			fmt.Println(err)
 			continue
 		}
-		steps := "steps"
-		if len(plan.Steps) == 1 {
-			steps = "step"
-		}
-		fmt.Printf("%s: ok (%d %s)\n", file, len(plan.Steps), steps)
+		fmt.Printf("%s: ok (%s)\n", file, stepsOf(plan))
 	}
 	if faulty > 0 {
 		return caddy.ExitCodeFailedStartup, fmt.Errorf("%d of %d definitions cannot be used", faulty, len(files))
 	}
 	return caddy.ExitCodeSuccess, nil
+}
+
+// stepsOf says how many steps a plan has.
+func stepsOf(plan *pipeline.Plan) string {
+	if n := len(plan.Steps); n != 1 {
+		return fmt.Sprintf("%d steps", n)
+	}
+	return "1 step"
 }
 
 // taken notes which file has a pipeline, and says when another of its folder does.

@@ -27,7 +27,7 @@ func (p *progress) begin(plan *pipeline.Plan, id string) {
 	for _, step := range plan.Steps {
 		p.width = max(p.width, len(step.Name))
 	}
-	fmt.Fprintf(p.out, "%s: %d steps, run %s\n", plan.Definition.Name, len(plan.Steps), id)
+	fmt.Fprintf(p.out, "%s: %s, run %s\n", plan.Definition.Name, stepsOf(plan), id)
 }
 
 // show tells an event, if it is one to tell.
