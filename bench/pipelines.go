@@ -147,7 +147,7 @@ func (g *gateway) runOnce(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.CloseNow() //nolint:errcheck // it is done
+	defer conn.CloseNow()
 	conn.SetReadLimit(1 << 20)
 	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"auth","token":"`+token+`"}`)); err != nil {
 		return err

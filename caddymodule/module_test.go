@@ -64,7 +64,7 @@ func TestAppIsProvisionedOffline(t *testing.T) {
 		"jwt": {"issuers": [{"name": "a", "issuer": "a", "any_audience": true, "jwks": "https://192.0.2.1/"}]}
 	}`)
 	require.NoError(t, err)
-	require.Len(t, held(), 7, "database, two limiters, redis, ledger, revocations and conversations")
+	require.Len(t, held(), 9, "database, two limiters, redis, ledger, revocations, conversations, runs and their calls")
 	dir, err := os.Getwd()
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(dir, "data"), app.DataDir)
@@ -77,43 +77,50 @@ func TestAppIsProvisionedOffline(t *testing.T) {
 func TestAppRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile("broken.json", []byte("{"), 0o600))
+	require.NoError(t, os.Mkdir("pipelines", 0o700))
+	require.NoError(t, os.WriteFile("pipelines/a.yaml", []byte("name: a\nsteps:\n  - {name: b, transform: steps.c.output}\n"), 0o600))
 	long := strings.Repeat("x", 32)
 	for name, test := range map[string]struct{ config, err string }{
-		"unknown field":     {`{"databse": ""}`, "unknown field"},
-		"on_disconnect":     {`{"on_disconnect": "wait"}`, `on_disconnect is "wait"; it can be cancel or drain`},
-		"negative size":     {`{"max_body": -1}`, "cannot be negative"},
-		"database":          {`{"database": "mysql://user:canary@host/x"}`, "database"},
-		"redis":             {`{"redis": "http://user:canary@host"}`, "redis"},
-		"redis_failure":     {`{"redis_failure": "panic"}`, "redis_failure"},
-		"short secret":      {`{"jwt": {"secret": "canary"}}`, "needs at least 32"},
-		"missing file":      {`{"jwt": {"secret": "{file./no/such/canary}"}}`, "jwt secret"},
-		"unknown name":      {`{"jwt": {"secret": "{no.such.placeholder}"}}`, "jwt secret"},
-		"pepper":            {`{"pepper": "{file./no/such/file}"}`, "pepper"},
-		"issuer keyless":    {`{"jwt": {"issuers": [{"name": "a", "issuer": "a"}]}}`, "issuer"},
-		"issuer's claim":    {`{"jwt": {"issuers": [{"name": "a", "secret": "` + long + `", "claims": {"rolls": "x"}}]}}`, `no claim "rolls"`},
-		"issuers of a name": {`{"jwt": {"issuers": [{"name": "a", "issuer": "a", "secret": "` + long + `"}, {"name": "a", "issuer": "b", "secret": "` + long + `"}]}}`, `two issuers have the name "a"`},
-		"issuer of ours":    {`{"jwt": {"issuers": [{"name": "a", "issuer": "tollgate", "secret": "` + long + `"}]}}`, `same "iss"`},
-		"provider nameless": {`{"providers": [{"keys": ["x"]}]}`, "the name must be new"},
-		"provider demo":     {`{"providers": [{"name": "demo"}]}`, "the name must be new"},
-		"provider slash":    {`{"providers": [{"name": "a/b"}]}`, "the name must be new"},
-		"provider twice":    {`{"providers": [{"name": "openai"}, {"name": "openai"}]}`, "the name must be new"},
-		"provider preset":   {`{"providers": [{"name": "x", "preset": "y", "keys": ["z"]}]}`, "preset"},
-		"provider URL":      {`{"providers": [{"name": "openai", "keys": ["x"], "base_url": "ftp://x"}]}`, "base"},
-		"provider formats":  {`{"providers": [{"name": "anthropic", "keys": ["x"], "formats": ["openai_chat"]}]}`, "provider anthropic: formats: where it takes openai_chat is not known"},
-		"provider auth":     {`{"providers": [{"name": "openai", "keys": ["x"], "auth": "basic"}]}`, `provider openai: auth is "basic"`},
-		"azure nowhere":     {`{"providers": [{"name": "azure", "keys": ["x"]}]}`, "provider azure: base_url is required"},
-		"vertex key":        {`{"providers": [{"name": "vertex", "credentials": "canary"}]}`, "provider vertex: credentials are not the JSON text"},
-		"vertex file":       {`{"providers": [{"name": "vertex", "credentials": "{file./no/such/canary}"}]}`, "provider vertex credentials"},
-		"unsupported":       {`{"unsupported": "ignore"}`, `unsupported is "ignore"; it can be refuse or drop`},
-		"fetch_media size":  {`{"fetch_media": {"max_size": -1}}`, "fetch_media"},
-		"fetch_media host":  {`{"fetch_media": {"hosts": ["https://a.example"]}}`, "fetch_media: hosts are names"},
-		"fetch_media hosts": {`{"fetch_media": {"hosts": ["a.*.example"]}}`, "fetch_media: hosts are names"},
-		"transport":         {`{"transport": {"protocol": "pigeon"}}`, "pigeon"},
-		"own transport":     {`{"providers": [{"name": "openai", "keys": ["x"], "transport": {"protocol": "pigeon"}}]}`, "pigeon"},
-		"no prices":         {`{"prices": "none.json"}`, "prices"},
-		"broken prices":     {`{"prices": "broken.json"}`, "prices broken.json"},
-		"specialist":        {`{"specialists": [{"id": "X Y"}]}`, "specialist"},
-		"specialists":       {`{"specialists": [{"id": "a", "name": "A", "provider": "p", "model": "m", "system_prompt": "x"}, {"id": "a", "name": "B", "provider": "p", "model": "m", "system_prompt": "x"}]}`, "used twice"},
+		"unknown field":      {`{"databse": ""}`, "unknown field"},
+		"on_disconnect":      {`{"on_disconnect": "wait"}`, `on_disconnect is "wait"; it can be cancel or drain`},
+		"negative size":      {`{"max_body": -1}`, "cannot be negative"},
+		"database":           {`{"database": "mysql://user:canary@host/x"}`, "database"},
+		"redis":              {`{"redis": "http://user:canary@host"}`, "redis"},
+		"redis_failure":      {`{"redis_failure": "panic"}`, "redis_failure"},
+		"short secret":       {`{"jwt": {"secret": "canary"}}`, "needs at least 32"},
+		"missing file":       {`{"jwt": {"secret": "{file./no/such/canary}"}}`, "jwt secret"},
+		"unknown name":       {`{"jwt": {"secret": "{no.such.placeholder}"}}`, "jwt secret"},
+		"pepper":             {`{"pepper": "{file./no/such/file}"}`, "pepper"},
+		"issuer keyless":     {`{"jwt": {"issuers": [{"name": "a", "issuer": "a"}]}}`, "issuer"},
+		"issuer's claim":     {`{"jwt": {"issuers": [{"name": "a", "secret": "` + long + `", "claims": {"rolls": "x"}}]}}`, `no claim "rolls"`},
+		"issuers of a name":  {`{"jwt": {"issuers": [{"name": "a", "issuer": "a", "secret": "` + long + `"}, {"name": "a", "issuer": "b", "secret": "` + long + `"}]}}`, `two issuers have the name "a"`},
+		"issuer of ours":     {`{"jwt": {"issuers": [{"name": "a", "issuer": "tollgate", "secret": "` + long + `"}]}}`, `same "iss"`},
+		"provider nameless":  {`{"providers": [{"keys": ["x"]}]}`, "the name must be new"},
+		"provider demo":      {`{"providers": [{"name": "demo"}]}`, "the name must be new"},
+		"provider slash":     {`{"providers": [{"name": "a/b"}]}`, "the name must be new"},
+		"provider twice":     {`{"providers": [{"name": "openai"}, {"name": "openai"}]}`, "the name must be new"},
+		"provider preset":    {`{"providers": [{"name": "x", "preset": "y", "keys": ["z"]}]}`, "preset"},
+		"provider URL":       {`{"providers": [{"name": "openai", "keys": ["x"], "base_url": "ftp://x"}]}`, "base"},
+		"provider formats":   {`{"providers": [{"name": "anthropic", "keys": ["x"], "formats": ["openai_chat"]}]}`, "provider anthropic: formats: where it takes openai_chat is not known"},
+		"provider auth":      {`{"providers": [{"name": "openai", "keys": ["x"], "auth": "basic"}]}`, `provider openai: auth is "basic"`},
+		"azure nowhere":      {`{"providers": [{"name": "azure", "keys": ["x"]}]}`, "provider azure: base_url is required"},
+		"vertex key":         {`{"providers": [{"name": "vertex", "credentials": "canary"}]}`, "provider vertex: credentials are not the JSON text"},
+		"vertex file":        {`{"providers": [{"name": "vertex", "credentials": "{file./no/such/canary}"}]}`, "provider vertex credentials"},
+		"unsupported":        {`{"unsupported": "ignore"}`, `unsupported is "ignore"; it can be refuse or drop`},
+		"fetch_media size":   {`{"fetch_media": {"max_size": -1}}`, "fetch_media"},
+		"fetch_media host":   {`{"fetch_media": {"hosts": ["https://a.example"]}}`, "fetch_media: hosts are names"},
+		"fetch_media hosts":  {`{"fetch_media": {"hosts": ["a.*.example"]}}`, "fetch_media: hosts are names"},
+		"pipelines":          {`{"pipelines": {"dir": "pipelines"}}`, "a.yaml:3:"},
+		"no pipelines":       {`{"pipelines": {"dir": "nowhere"}}`, "read the folder of pipelines"},
+		"pipelines negative": {`{"pipelines": {"max_runs": -1}}`, "pipelines: max_runs"},
+		"pipelines host":     {`{"pipelines": {"http_hosts": [{"name": "https://a.example"}]}}`, "pipelines: "},
+		"pipelines header":   {`{"pipelines": {"http_hosts": [{"name": "a.example", "headers": {"X-Key": "{file./no/such/canary}"}}]}}`, "http_host a.example header X-Key"},
+		"transport":          {`{"transport": {"protocol": "pigeon"}}`, "pigeon"},
+		"own transport":      {`{"providers": [{"name": "openai", "keys": ["x"], "transport": {"protocol": "pigeon"}}]}`, "pigeon"},
+		"no prices":          {`{"prices": "none.json"}`, "prices"},
+		"broken prices":      {`{"prices": "broken.json"}`, "prices broken.json"},
+		"specialist":         {`{"specialists": [{"id": "X Y"}]}`, "specialist"},
+		"specialists":        {`{"specialists": [{"id": "a", "name": "A", "provider": "p", "model": "m", "system_prompt": "x"}, {"id": "a", "name": "B", "provider": "p", "model": "m", "system_prompt": "x"}]}`, "used twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := provision(t, test.config)

@@ -153,7 +153,9 @@ func (db *DB) ListUsage(ctx context.Context, filter UsageFilter) ([]string, erro
 func (db *DB) selectUsage(ctx context.Context, filter UsageFilter) *gorm.DB {
 	query := db.gorm.WithContext(ctx).Table("usage_logs")
 	for _, equal := range []struct{ column, value string }{
-		{"user_hash", filter.UserHash}, {"specialist_id", filter.SpecialistID}, {"model", filter.Model},
+		{"user_hash", filter.UserHash},
+		{"specialist_id", filter.SpecialistID},
+		{"model", filter.Model},
 		{"run_id", filter.RunID},
 	} {
 		if equal.value != "" {

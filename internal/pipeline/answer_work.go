@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -155,10 +156,7 @@ func uniqueCost(list []any) int {
 
 // sameValue are the schemas that apply to the same value.
 func sameValue(s *jsonschema.Schema) []*jsonschema.Schema {
-	list := []*jsonschema.Schema{s.Ref, s.RecursiveRef, s.Not, s.If, s.Then, s.Else}
-	list = append(list, s.AllOf...)
-	list = append(list, s.AnyOf...)
-	list = append(list, s.OneOf...)
+	list := slices.Concat([]*jsonschema.Schema{s.Ref, s.RecursiveRef, s.Not, s.If, s.Then, s.Else}, s.AllOf, s.AnyOf, s.OneOf)
 	for _, c := range s.DependentSchemas {
 		list = append(list, c)
 	}

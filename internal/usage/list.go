@@ -35,7 +35,7 @@ type Filter struct {
 	UserHash     string
 	SpecialistID string
 	Model        string
-	RunID        string // rows of this pipeline run
+	RunID        string    // rows of this pipeline run
 	From, To     time.Time // From included, To not
 	Before       string    // the Next of the page before this one
 	Limit        int       // 0: DefaultLimit; at most MaxLimit

@@ -67,8 +67,7 @@ func TestMapOfJSON(t *testing.T) {
 		return says("{\"is\": \"" + prompt[:3] + "\"}")
 	})
 	r := runOf(t.Context(), t, Options{Models: f}, Run{Plan: planOf(t, mapped("parallel: 1")+"    format: json\n")})
-	const want = `[{"is":"0:1"},{"is":"1:2"}]` // exactly
-	require.Equal(t, want, r.Output)
+	require.True(t, r.Output == `[{"is":"0:1"},{"is":"1:2"}]`, "%s", r.Output) // to the byte
 	require.NotContains(t, strings.Join(r.short(), "\n"), "retry", "what is out stays good")
 }
 

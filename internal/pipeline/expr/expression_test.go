@@ -219,7 +219,9 @@ func TestUnknownNames(t *testing.T) {
 		{2, 7, "there is no function `shout`"},
 		{2, 8, "a step has `output`, `json`, `skipped`, `failed`, but no `outptu`; did you mean \"output\"?"},
 	}, err)
-	require.EqualError(t, err.(Errors)[:2].err(), err.(Errors)[0].Message+"; "+err.(Errors)[1].Message)
+	all, ok := errors.AsType[Errors](err)
+	require.True(t, ok)
+	require.EqualError(t, all[:2].err(), all[0].Message+"; "+all[1].Message)
 	_, err = ParseExpression("cel.bind(a, [1], a)", Value, exprNames)
 	require.EqualError(t, err, "there is no `cel`; there is no function `bind`; there is no `a`; there is no `a`")
 	_, err = ParseExpression("[a"+strings.Repeat(", a", 500)+"]", Value, exprNames)

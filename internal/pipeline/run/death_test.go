@@ -170,7 +170,7 @@ func TestOutage(t *testing.T) {
 		_, err = s.Get(t.Context(), alice, v.ID)
 		require.Positive(t, problem(t, err, 503).RetryAfter)
 		_, _, err = s.List(t.Context(), Filter{Caller: alice, UserHash: "alice"})
-		problem(t, err, 503)
+		require.NotNil(t, problem(t, err, 503))
 		time.Sleep(s.o.Lease + s.o.Heartbeat)
 		close(g.open)
 		require.Eventually(t, func() bool { r := s.find(v.ID); return r != nil && r.hasEnded() }, patience, time.Millisecond)
@@ -216,7 +216,7 @@ func TestCancel(t *testing.T) {
 			v := begin(t, s, m, plan, "q")
 			<-g.arrived
 			_, err := at.Cancel(t.Context(), bob, v.ID)
-			problem(t, err, 404)
+			require.NotNil(t, problem(t, err, 404))
 			_, err = at.Cancel(t.Context(), alice, v.ID)
 			require.NoError(t, err)
 			v = ended(t, at, v.ID)
@@ -261,21 +261,21 @@ func TestResume(t *testing.T) {
 				who = admin
 			}
 			_, err := other.Resume(t.Context(), who, v.ID, m.executor(), hold(other))
-			problem(t, err, status)
+			require.NotNil(t, problem(t, err, status))
 		}
 		require.Eventually(t, func() bool { return s.Running() == 0 }, patience, time.Millisecond)
 		released := hold(other)
 		_, err = other.Resume(t.Context(), alice, v.ID, m.executor(), released)
 		require.NoError(t, err)
 		_, err = s.Resume(t.Context(), alice, v.ID, m.executor(), hold(s))
-		problem(t, err, 409)
+		require.NotNil(t, problem(t, err, 409))
 		require.Equal(t, "report-0 report-1 report-2 ", outputsOf(t, all(t, s, v.ID))["report"])
 		v = ended(t, s, v.ID)
 		require.Equal(t, "completed", v.Status)
 		require.Len(t, v.AgentBreakdown, 3)
 		sameSums(t, p.db, v)
 		_, err = s.Resume(t.Context(), alice, v.ID, m.executor(), hold(s))
-		problem(t, err, 409)
+		require.NotNil(t, problem(t, err, 409))
 
 		events, err := stale.Next(t.Context()) // of the first attempt, late
 		require.NoError(t, err)
@@ -287,7 +287,7 @@ func TestResume(t *testing.T) {
 		v = ended(t, s, v.ID)
 		changed := p.replica(t, func(o *Options) { o.Secret = otherSecret })
 		_, err = changed.Resume(t.Context(), alice, v.ID, m.executor(), hold(changed))
-		problem(t, err, 409)
+		require.NotNil(t, problem(t, err, 409))
 	})
 }
 
