@@ -18,7 +18,7 @@ func issueError(issues *cel.Issues) error {
 	if len(all) == 0 {
 		return &Error{Message: "the expression cannot be read"}
 	}
-	message := strings.ReplaceAll(all[0].Message, "'<EOF>'", "the end")
+	message := strings.ReplaceAll(all[0].Message, "mismatched input '<EOF>'", "it ends too early")
 	if strings.HasPrefix(message, "Syntax error:") {
 		message, _, _ = strings.Cut(message, " expecting {") // any of twenty things
 	}

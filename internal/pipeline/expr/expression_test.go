@@ -170,7 +170,7 @@ func TestExpressionFaults(t *testing.T) {
 		"qeury":                                      {1, 1, "there is no `qeury`; did you mean \"query\"?"},
 		"env.HOME":                                   {1, 1, "there is no `env`"},
 		"@work":                                      {1, 1, "Syntax error: token recognition error at: '@'"},
-		"query ==":                                   {1, 9, "Syntax error: mismatched input the end"},
+		"query ==":                                   {1, 9, "Syntax error: it ends too early"},
 		"sizee(query)":                               {1, 6, "there is no function `sizee`; did you mean \"size\"?"},
 		"query.trimm()":                              {1, 12, "there is no function `trimm`; did you mean \"trim\"?"},
 		"math.flor(1)":                               {1, 10, "there is no function `math.flor`; did you mean \"math.floor\"?"},
