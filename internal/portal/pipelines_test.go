@@ -216,6 +216,7 @@ func TestSpends(t *testing.T) {
 		"GET /api/v2/pipelines/run": false, "POST /api/v2/pipelines/runs": false, "POST /api/v2/pipelines/runs/x/cancel": false,
 		"GET /api/v2/pipelines/runs/x/resume": false, "POST /api/v2/pipelines/run/x": false, "POST /api/v2/pipelines/x/run": false,
 		"POST /api/v2/pipelines//run": false, "POST /api/v2/pipelines/runs/x%2fy/resume": false, "POST /pipelines/run": false, "POST /": false,
+		"POST /api/v2/pipelines/run%2f": false, "POST /api/v2/pipelines/runs/x/resume%2F": false,
 	} {
 		method, path, _ := strings.Cut(target, " ")
 		require.Equal(t, want, Spends(httptest.NewRequest(method, "http://localhost"+path, http.NoBody)), target)

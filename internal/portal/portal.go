@@ -187,7 +187,8 @@ func (h *Handler) handleAs(path, pattern string, m methods) {
 // registered. It refuses what http.ServeMux would answer by a redirect: empty
 // and dot segments.
 func withoutTrailingSlash(r *http.Request) (*http.Request, bool) {
-	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
+	escaped := r.URL.EscapedPath()
+	path := strings.TrimSuffix(escaped, "/")
 	if !strings.HasPrefix(path, "/") {
 		return nil, false
 	}
@@ -196,7 +197,7 @@ func withoutTrailingSlash(r *http.Request) (*http.Request, bool) {
 			return nil, false
 		}
 	}
-	if path == r.URL.Path {
+	if path == escaped { // a slash that is escaped is part of a name
 		return r, true
 	}
 	bare, address := *r, *r.URL
