@@ -22,7 +22,7 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CORE := ./internal/... ./pricing/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test testdeps unit race check fmt vet lint tidy configs bench smoke xcaddy generate fuzz docs clean
+.PHONY: help run build test testdeps unit quick race check fmt vet lint tidy configs bench smoke xcaddy generate fuzz docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ testdeps: ## install what the tests need (Debian), or say what is missing
 
 unit: ## all tests, with a summary of what was skipped (TESTFLAGS and PACKAGES narrow it)
 	go run ./tools/gotest $(TESTFLAGS) $(or $(PACKAGES),./...)
+
+quick: ## the tests to run in a loop: without browser, SDKs, docs and the real binary, and with fewer generated cases
+	go run ./tools/gotest -short $(TESTFLAGS) $(CORE) ./caddymodule
 
 race: ## the race detector over the packages that do not import Caddy (needs a C compiler)
 	@if command -v $${CC:-cc} >/dev/null 2>&1; then \
