@@ -51,6 +51,9 @@ func at(tokens ...any) []string {
 
 // complain tells of a fault, unless its place has one already.
 func (c *checker) complain(tokens []string, format string, args ...any) {
+	if c.found.full() {
+		return
+	}
 	path, _, node := c.place(tokens)
 	if !c.found.isBroken(path) {
 		c.fault(node, path, format, args...)

@@ -149,6 +149,9 @@ func (c *checker) template(text string, names expr.Names, path []string) *expr.T
 
 // complainInside tells of a fault at a place inside a text.
 func (c *checker) complainInside(tokens []string, err error) {
+	if c.found.full() {
+		return
+	}
 	if several, ok := errors.AsType[expr.Errors](err); ok {
 		for _, one := range several {
 			c.complainInside(tokens, one)

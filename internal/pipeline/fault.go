@@ -10,6 +10,10 @@ import (
 // maxFaults is how many faults are told of one definition.
 const maxFaults = 100
 
+// enoughFaults is how many are looked for: to say where each is takes time that
+// grows with the definition.
+const enoughFaults = 10 * maxFaults
+
 // Error implements error.
 func (f *Faults) Error() string {
 	lines := make([]string, 0, len(f.List))
@@ -30,6 +34,16 @@ func (f *Faults) Error() string {
 type collector struct {
 	list   []Fault
 	broken []string // paths below which nothing more is to be said
+	more   int      // that there are besides
+}
+
+// full tells whether there are enough, and counts one more if so.
+func (c *collector) full() bool {
+	if len(c.list) < enoughFaults {
+		return false
+	}
+	c.more++
+	return true
 }
 
 func (c *collector) at(line, column int, path, format string, args ...any) {
@@ -45,7 +59,7 @@ func (c *collector) faults(file string) *Faults {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	list := slices.Compact(c.list)
-	if more := len(list) - maxFaults; more > 0 {
+	if more := len(list) - maxFaults + c.more; len(list) > maxFaults {
 		list = append(list[:maxFaults:maxFaults], Fault{Message: fmt.Sprintf("and %d more faults", more)})
 	}
 	return &Faults{File: file, List: list}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -104,13 +105,18 @@ func leaves(err error) []*jsonschema.ValidationError {
 // misshapen tells one complaint of the schema, and takes out of the value what
 // cannot be read.
 func (s *source) misshapen(value any, v *jsonschema.ValidationError) any {
+	if s.found.full() {
+		return unread(value, v)
+	}
 	path, key, node := s.place(v.InstanceLocation)
 	switch k := v.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		known := properties(v.SchemaURL)
 		for _, name := range k.Properties {
-			key, _ := member(node, name)
-			s.fault(key, join(path, name), "there is no field %q here%s", name, didYouMean(name, known))
+			if !s.found.full() {
+				key, _ := member(node, name)
+				s.fault(key, join(path, name), "there is no field %q here%s", name, didYouMean(name, known))
+			}
 			value = without(value, append(slices.Clone(v.InstanceLocation), name))
 		}
 		return value
@@ -135,6 +141,19 @@ func (s *source) misshapen(value any, v *jsonschema.ValidationError) any {
 		s.fault(node, path, "%s", rule(v))
 	}
 	s.found.broken = append(s.found.broken, path)
+	return value
+}
+
+// unread takes out of the value what cannot be read.
+func unread(value any, v *jsonschema.ValidationError) any {
+	switch k := v.ErrorKind.(type) {
+	case *kind.AdditionalProperties:
+		for _, name := range k.Properties {
+			value = without(value, append(slices.Clone(v.InstanceLocation), name))
+		}
+	case *kind.Type:
+		value = without(value, v.InstanceLocation)
+	}
 	return value
 }
 
@@ -186,10 +205,8 @@ func without(document any, tokens []string) any {
 	case map[string]any:
 		delete(p, last)
 	case []any:
-		for i := range p {
-			if fmt.Sprint(i) == last {
-				p[i] = nil
-			}
+		if i, err := strconv.Atoi(last); err == nil && i >= 0 && i < len(p) {
+			p[i] = nil
 		}
 	}
 	return document
@@ -200,10 +217,8 @@ func child(parent any, token string) any {
 	case map[string]any:
 		return p[token]
 	case []any:
-		for i, item := range p {
-			if fmt.Sprint(i) == token {
-				return item
-			}
+		if i, err := strconv.Atoi(token); err == nil && i >= 0 && i < len(p) {
+			return p[i]
 		}
 	}
 	return nil
