@@ -99,15 +99,21 @@ func (s *runSocket) follow() {
 	}
 }
 
-// watch ends the socket when its token is good no more.
+// watch ends the socket when its token is good no more, or its user's role is
+// another one: only admins follow the runs of others.
 func (s *runSocket) watch() {
 	tick := time.NewTicker(s.h.o.Chat.Sockets.verifyEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if _, refused := s.verify(); refused != nil && refused.Cause == llm.CauseUnauthenticated {
+			p, refused := s.verify()
+			switch {
+			case refused != nil && refused.Cause == llm.CauseUnauthenticated:
 				s.end(closeFor(refused))
+				return
+			case refused == nil && p.Role() != s.principal.Role():
+				s.end(websocket.StatusPolicyViolation, "your role has changed; connect again")
 				return
 			}
 		case <-s.ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/financecommander/tollgate/internal/gateway"
+	"github.com/financecommander/tollgate/internal/identity"
 	"github.com/financecommander/tollgate/internal/llm"
 	"github.com/financecommander/tollgate/internal/portal/apitest"
 )
@@ -187,6 +189,38 @@ func TestRunSocketTokenRevoked(t *testing.T) {
 	require.Equal(t, websocket.StatusPolicyViolation, socket.rest())
 	close(goOn)
 	require.Equal(t, "completed", p.ended(t, id)["status"])
+}
+
+// Who is no admin any more does not go on to follow another's run.
+func TestRunSocketOfFormerAdmin(t *testing.T) {
+	t.Parallel()
+	var former atomic.Bool
+	p := newPipelines(t, newDatabase(t), func(o *Options) {
+		verify := o.Chat.Verify
+		o.Chat.Verify = func(ctx context.Context, token string) (*identity.Principal, error) {
+			who, err := verify(ctx, token)
+			if err != nil || token != "admin" || !former.Load() {
+				return who, err
+			}
+			reduced := *who
+			reduced.Roles = nil
+			return &reduced, nil
+		}
+	})
+	p.sockets.verifyEvery = 20 * time.Millisecond
+	goOn := make(chan struct{})
+	p.script(func(_ context.Context, c gateway.Call) *llm.Error {
+		c.Text("one")
+		<-goOn
+		return nil
+	})
+	id := p.start(t, "ask", "?")
+	socket, own := p.attach(t, id, "admin"), p.attach(t, id, "alice")
+	socket.until("agent_token")
+	former.Store(true)
+	require.Equal(t, websocket.StatusPolicyViolation, socket.rest())
+	close(goOn)
+	require.Equal(t, websocket.StatusNormalClosure, own.rest())
 }
 
 // Who does not read is cut off, and neither the run nor others wait for them.
