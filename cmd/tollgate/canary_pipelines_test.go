@@ -32,8 +32,13 @@ func (w *canaryWalk) pipelines() {
 	w.call(200, "PUT", definitions+"/canary", strings.Replace(definition, "WAY", "answer", 1))
 	w.call(200, "GET", definitions+"/canary/versions", "")
 	for _, wrong := range [][2]string{
-		{"{{ .query }}", "{{ .nothing }}"}, {"{{ .query }}", "{{ .query"}, {`"over":"`, `"over":"'` + canaryPrompt + `' + `}, {`"retries":0`, `"retries":"` + canaryPrompt + `"`},
-		{`"transform":"`, `"transform":"'` + canaryPrompt + `' + `}, {`"required":["ok"]`, `"type":"` + canaryPrompt + `"`}, {"http://HOST", "ftp://" + canaryPrompt},
+		{"{{ .query }}", "{{ .nothing }}"},
+		{"{{ .query }}", "{{ .query"},
+		{`"over":"`, `"over":"'` + canaryPrompt + `' + `},
+		{`"retries":0`, `"retries":"` + canaryPrompt + `"`},
+		{`"transform":"`, `"transform":"'` + canaryPrompt + `' + `},
+		{`"required":["ok"]`, `"type":"` + canaryPrompt + `"`},
+		{"http://HOST", "ftp://" + canaryPrompt},
 	} {
 		w.call(422, "POST", definitions, strings.Replace(strings.Replace(canaryPipeline, wrong[0], wrong[1], 1), `"canary"`, `"wrong"`, 1))
 	}

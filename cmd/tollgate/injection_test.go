@@ -252,8 +252,8 @@ func (s *injectionStage) requireLiteral(t *testing.T, host, said, query string) 
 		require.Equal(t, host, r.Host)
 		require.Equal(t, []string{injectionKey}, r.Header.Values("X-Api-Key"))
 		require.Equal(t, []string{injectionHeader}, r.Header.Values("X-Who"))
-		switch path := r.URL.EscapedPath(); {
-		case path == "/v1/lookup":
+		switch path := r.URL.EscapedPath(); path {
+		case "/v1/lookup":
 			asked["lookup"]++
 			require.Equal(t, url.Values{"in": {short}, "q": {short}}, r.URL.Query())
 			var noted string
@@ -263,7 +263,7 @@ func (s *injectionStage) requireLiteral(t *testing.T, host, said, query string) 
 			require.NoError(t, json.Unmarshal([]byte(s.bodies[i]), &body))
 			require.Equal(t, map[string]any{"text": said, "query": query, "n": 1.0}, body)
 			require.Equal(t, "application/json", r.Header.Get("Content-Type"))
-		case path == "/v1/header":
+		case "/v1/header":
 			asked["header"]++
 			require.Equal(t, strings.TrimSpace(short), strings.TrimSpace(r.Header.Get("X-Raw")))
 		default:
