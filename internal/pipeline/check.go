@@ -171,7 +171,7 @@ func (s *source) checkDuration(object any, path, field string, most time.Duratio
 	if err == nil && d > 0 && d <= most {
 		return
 	}
-	if !s.found.isBroken(path) {
+	if !s.found.full() && !s.found.isBroken(path) {
 		_, _, node := s.place(strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }))
 		s.fault(node, path, "must be more than nothing and at most %s", short(most))
 		s.found.broken = append(s.found.broken, path)

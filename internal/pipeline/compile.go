@@ -187,10 +187,10 @@ func (c *checker) compileHTTP(step *PlanStep, names expr.Names) {
 		}
 		request.URL = t
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.Query)) {
+	for _, name := range c.members(h.Query, below("query")) {
 		request.Query[name] = c.template(h.Query[name], names, below("query", name))
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+	for _, name := range c.members(h.Headers, below("headers")) {
 		switch {
 		case !headerName.MatchString(name):
 			c.complain(below("headers", name), "this is no name of a header")
@@ -205,6 +205,14 @@ func (c *checker) compileHTTP(step *PlanStep, names expr.Names) {
 	names.Response = true
 	request.Pick = c.expression(h.Pick, expr.Value, names, below("pick"))
 	step.HTTPRequest = request
+}
+
+// members are the names in a mapping, unless there are too many to look at each.
+func (c *checker) members(m map[string]string, tokens []string) []string {
+	if path, _, _ := c.place(tokens); c.found.isBroken(path) {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m))
 }
 
 // ownHeaders say how a request travels, which is not a definition's to say.

@@ -12,7 +12,7 @@ const maxFaults = 100
 
 // enoughFaults is how many are looked for: to say where each is takes time that
 // grows with the definition.
-const enoughFaults = 10 * maxFaults
+const enoughFaults = 3 * maxFaults
 
 // Error implements error.
 func (f *Faults) Error() string {
