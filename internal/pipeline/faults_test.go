@@ -263,13 +263,3 @@ func TestFaultsJoin(t *testing.T) {
 	require.EqualError(t, errors.Join(a, b), "a.yaml:1:7: name: must be a text, not a number; put it in quotes\n"+
 		"a.yaml:2:8: steps: must have at least 1 items, not 0\nb.yaml:1:1: there is no definition")
 }
-
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	known := []string{"prompt", "provider", "name", "map"}
-	for word, want := range map[string]string{
-		"promt": "prompt", "Prompt": "prompt", "pormpt": "prompt", "nam": "name", "mp": "map", "xyz": "", "": "", strings.Repeat("a", 200): "",
-	} {
-		require.Equal(t, want, nearest(word, known), word)
-	}
-}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/financecommander/tollgate/internal/pipeline/expr"
 )
 
 // connect reads who depends on whom, and finds the step whose output is the run's.
@@ -46,7 +48,7 @@ func (c *checker) hint(name string) string {
 	for _, step := range c.d.Steps {
 		names = append(names, step.Name)
 	}
-	return didYouMean(name, names)
+	return expr.DidYouMean(name, names)
 }
 
 // findCycles tells of each circle of steps that wait for each other.

@@ -14,6 +14,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/financecommander/tollgate/internal/pipeline/expr"
 )
 
 //go:embed schema.json
@@ -115,7 +117,7 @@ func (s *source) misshapen(value any, v *jsonschema.ValidationError) any {
 		for _, name := range k.Properties {
 			if !s.found.full() {
 				key, _ := member(node, name)
-				s.fault(key, join(path, name), "there is no field %q here%s", name, didYouMean(name, known))
+				s.fault(key, join(path, name), "there is no field %q here%s", name, expr.DidYouMean(name, known))
 			}
 			value = without(value, append(slices.Clone(v.InstanceLocation), name))
 		}

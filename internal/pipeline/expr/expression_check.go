@@ -146,7 +146,7 @@ func (w *walker) call(e ast.Expr, locals []string) error {
 		}
 	}
 	if !w.env.HasFunction(function) {
-		if err := w.miss(e, "there is no function `%s`%s", function, didYouMean(function, expressionFunctionNames)); err != nil {
+		if err := w.miss(e, "there is no function `%s`%s", function, DidYouMean(function, expressionFunctionNames)); err != nil {
 			return err
 		}
 	}

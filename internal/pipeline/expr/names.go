@@ -37,7 +37,7 @@ func (n Names) check(path []string, dot string) string {
 	case root == "steps":
 		return n.checkStep(path, dot)
 	case len(path) > 1 && root == "response" && !slices.Contains(responseFields, path[1]):
-		return fmt.Sprintf("a response has `%s`, but no `%s`%s", strings.Join(responseFields, "`, `"), path[1], didYouMean(path[1], responseFields))
+		return fmt.Sprintf("a response has `%s`, but no `%s`%s", strings.Join(responseFields, "`, `"), path[1], DidYouMean(path[1], responseFields))
 	case len(path) > 1 && root == "query":
 		return fmt.Sprintf("`%squery` is a text and has no fields", dot)
 	case len(path) > 1 && root == "index":
@@ -55,7 +55,7 @@ func (n Names) unknown(root, dot string) string {
 	case "response":
 		return fmt.Sprintf("`%sresponse` is to be had in what an http step picks only", dot)
 	}
-	return fmt.Sprintf("there is no `%s%s`%s", dot, root, didYouMean(root, n.roots()))
+	return fmt.Sprintf("there is no `%s%s`%s", dot, root, DidYouMean(root, n.roots()))
 }
 
 func (n Names) checkStep(path []string, dot string) string {
@@ -64,14 +64,14 @@ func (n Names) checkStep(path []string, dot string) string {
 	}
 	step := path[1]
 	if !slices.Contains(n.Steps, step) {
-		return fmt.Sprintf("`%ssteps.%s` is no step that this one depends on (`depends_on`)%s", dot, step, didYouMean(step, n.Steps))
+		return fmt.Sprintf("`%ssteps.%s` is no step that this one depends on (`depends_on`)%s", dot, step, DidYouMean(step, n.Steps))
 	}
 	if len(path) == 2 {
 		return ""
 	}
 	field := path[2]
 	if !slices.Contains(stepFields, field) {
-		return fmt.Sprintf("a step has `%s`, but no `%s`%s", strings.Join(stepFields, "`, `"), field, didYouMean(field, stepFields))
+		return fmt.Sprintf("a step has `%s`, but no `%s`%s", strings.Join(stepFields, "`, `"), field, DidYouMean(field, stepFields))
 	}
 	if field != "json" && len(path) > 3 {
 		return fmt.Sprintf("`%ssteps.%s.%s` has no fields", dot, step, field)

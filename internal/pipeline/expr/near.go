@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// didYouMean is a hint to be put after a message; "" where nothing is near.
-func didYouMean(word string, known []string) string {
+// DidYouMean is a hint to be put after a message of an unknown word, "; did you
+// mean …"; "" where nothing that is known is near.
+func DidYouMean(word string, known []string) string {
 	best, least := "", max(1, min(3, len(word)/3))+1
 	for _, k := range known {
 		if len(word) >= 3 && strings.HasPrefix(k, word) {

@@ -183,7 +183,7 @@ func (c *checker) call(identifier *parse.IdentifierNode, given int) error {
 	f, ok := templateFunctions[identifier.Ident]
 	switch {
 	case !ok:
-		return c.miss(identifier, "there is no function `%s`%s", identifier.Ident, didYouMean(identifier.Ident, templateFunctionNames))
+		return c.miss(identifier, "there is no function `%s`%s", identifier.Ident, DidYouMean(identifier.Ident, templateFunctionNames))
 	case given < f.least || f.most > 0 && given > f.most:
 		return c.at(identifier, "`%s` is used as `%s`", identifier.Ident, f.use)
 	}
