@@ -315,8 +315,11 @@ func TestStepBeforeSpecialistsAreKnown(t *testing.T) {
 func TestStepDemo(t *testing.T) {
 	f := setupSteps(t, withSpecialists)
 	for _, c := range []gateway.Call{
-		{Specialist: "helper"}, {Provider: "anthropic", Model: "claude-sonnet-4-5"}, {Provider: "demo", Model: "demo"},
-		{Caller: caller("openai/*"), Provider: "openai", Model: "gpt-4o"}, {Caller: caller("demo/*"), Provider: "google", Model: "gemini-2.5-flash"},
+		{Specialist: "helper"},
+		{Provider: "anthropic", Model: "claude-sonnet-4-5"},
+		{Provider: "demo", Model: "demo"},
+		{Caller: caller("openai/*"), Provider: "openai", Model: "gpt-4o"},
+		{Caller: caller("demo/*"), Provider: "google", Model: "gemini-2.5-flash"},
 	} {
 		f.ledger.records = nil
 		c.MaxTokens = 4 // words; it takes its time

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/financecommander/tollgate/internal/gateway"
@@ -67,7 +68,7 @@ func TestMapOfJSON(t *testing.T) {
 		return says("{\"is\": \"" + prompt[:3] + "\"}")
 	})
 	r := runOf(t.Context(), t, Options{Models: f}, Run{Plan: planOf(t, mapped("parallel: 1")+"    format: json\n")})
-	require.True(t, r.Output == `[{"is":"0:1"},{"is":"1:2"}]`, "%s", r.Output) // to the byte
+	require.Empty(t, cmp.Diff(`[{"is":"0:1"},{"is":"1:2"}]`, r.Output), "to the byte")
 	require.NotContains(t, strings.Join(r.short(), "\n"), "retry", "what is out stays good")
 }
 

@@ -102,9 +102,9 @@ func TestWhatIsRefused(t *testing.T) {
 		for _, query := range []string{"", " \n", strings.Repeat("x", MaxQuery+1), "a\x00b", "\xff"} {
 			require.Equal(t, "query", refused(Begin{Caller: alice, Query: query}, 422).Param)
 		}
-		refused(Begin{Caller: alice, Query: "q", IdempotencyKey: strings.Repeat("k", 256)}, 422)
+		require.NotNil(t, refused(Begin{Caller: alice, Query: "q", IdempotencyKey: strings.Repeat("k", 256)}, 422))
 		no := &models{may: &llm.Error{Cause: llm.CauseForbidden, Message: "no"}}
-		refused(Begin{Caller: alice, Query: "q", Executor: no.executor()}, 403)
+		require.NotNil(t, refused(Begin{Caller: alice, Query: "q", Executor: no.executor()}, 403))
 		require.Zero(t, s.Running())
 
 		for range 2 {
@@ -119,7 +119,7 @@ func TestWhatIsRefused(t *testing.T) {
 		all(t, s, begin(t, s, m, plan, "there is room again").ID)
 
 		require.NoError(t, s.Drain(t.Context()))
-		refused(Begin{Caller: alice, Query: "q"}, 503)
+		require.NotNil(t, refused(Begin{Caller: alice, Query: "q"}, 503))
 	})
 }
 
@@ -164,7 +164,7 @@ func TestIdempotency(t *testing.T) {
 		require.Equal(t, id, v.ID)
 		require.Equal(t, "completed", v.Status)
 		_, _, err = replicas[1].Begin(t.Context(), Begin{Caller: alice, Plan: plan, Query: "r", IdempotencyKey: "k", Executor: m.executor()})
-		problem(t, err, 422)
+		require.NotNil(t, problem(t, err, 422))
 		v, again, err = replicas[1].Begin(t.Context(), Begin{Caller: bob, Plan: plan, Query: "r", IdempotencyKey: "k", Executor: m.executor()})
 		require.NoError(t, err)
 		require.False(t, again, "a key is its user's")
@@ -268,9 +268,9 @@ func TestFollowers(t *testing.T) {
 			require.ErrorIs(t, err, errClosed)
 			cut.Close()
 			_, err = at.Follow(t.Context(), bob, v.ID)
-			problem(t, err, 404)
+			require.NotNil(t, problem(t, err, 404))
 			_, err = at.Follow(t.Context(), bob, "x")
-			problem(t, err, 404)
+			require.NotNil(t, problem(t, err, 404))
 		}
 		slow, err := s.Follow(t.Context(), alice, v.ID)
 		require.NoError(t, err)

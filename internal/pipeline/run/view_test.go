@@ -35,19 +35,19 @@ func TestWhoSeesWhat(t *testing.T) {
 				require.Equal(t, "asked by bob", v.Query)
 				continue
 			}
-			problem(t, err, 404)
+			require.NotNil(t, problem(t, err, 404))
 		}
 		for _, id := range []string{"", "x", "018f0000-0000-7000-8000-000000000000", "{" + ids[0] + "}"} {
 			_, err := s.Get(ctx, admin, id)
-			problem(t, err, 404)
+			require.NotNil(t, problem(t, err, 404))
 		}
 
 		for _, f := range []Filter{{}, {Caller: alice}, {Caller: alice, UserHash: "bob"}} {
 			_, _, err := s.List(ctx, f)
-			problem(t, err, 403)
+			require.NotNil(t, problem(t, err, 403))
 		}
 		_, _, err := s.List(ctx, Filter{Caller: admin, Before: "x'"})
-		problem(t, err, 422)
+		require.NotNil(t, problem(t, err, 422))
 		for name, test := range map[string]struct {
 			f    Filter
 			want []string
@@ -118,7 +118,7 @@ func TestRetention(t *testing.T) {
 		<-g.arrived
 		s.janitor.Sweep(t.Context())
 		_, err := s.Get(t.Context(), alice, old.ID)
-		problem(t, err, 404)
+		require.NotNil(t, problem(t, err, 404))
 		_, err = s.Get(t.Context(), alice, runs.ID)
 		require.NoError(t, err, "it runs")
 		close(g.open)
@@ -140,7 +140,7 @@ func TestDeletedInMidRun(t *testing.T) {
 		require.NoError(t, p.db.DeleteUser(t.Context(), "alice", database.AuditEntry{ActorHash: "root", Action: "test"}))
 		require.Eventually(t, func() bool { return s.Running() == 0 }, patience, time.Millisecond)
 		_, err = s.Get(t.Context(), alice, v.ID)
-		problem(t, err, 404)
+		require.NotNil(t, problem(t, err, 404))
 		var last []pipeline.StoredEvent
 		for {
 			events, err := feed.Next(t.Context())
