@@ -113,6 +113,9 @@ func answerByManner(w http.ResponseWriter, r *http.Request) {
 	}
 	if pace > 0 {
 		upstreamtest.Drip(pace, events...)(w, r)
+		if strings.HasPrefix(question, "broken") {
+			time.Sleep(time.Second) // what breaks off before anything was passed on is an error in an answer's place
+		}
 		return
 	}
 	upstreamtest.Stream(strings.Join(events, ""))(w, r)
