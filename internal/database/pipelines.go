@@ -120,34 +120,11 @@ type PipelinesTx struct {
 // the other, also those of other replicas. The error of change is returned as it
 // is.
 func (db *DB) ChangePipelines(ctx context.Context, change func(*PipelinesTx) error) error {
-	err := db.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := raisePipelinesRevision(tx); err != nil {
-			return err
-		}
+	return db.inTurn(ctx, "pipelines", func(tx *gorm.DB) (bool, error) {
 		t := &PipelinesTx{tx: tx}
-		if err := change(t); err != nil {
-			return err
-		}
-		if !t.wrote {
-			return errNothingWritten
-		}
-		return nil
+		err := change(t)
+		return t.wrote, err
 	})
-	if errors.Is(err, errNothingWritten) {
-		return nil
-	}
-	return err
-}
-
-// raisePipelinesRevision comes first in every transaction that writes pipelines,
-// so that they wait for one another.
-func raisePipelinesRevision(tx *gorm.DB) error {
-	err := tx.Exec("INSERT INTO pipelines_revision (id, revision) VALUES (1, 1) " +
-		"ON CONFLICT (id) DO UPDATE SET revision = pipelines_revision.revision + 1").Error
-	if err != nil {
-		return fmt.Errorf("raise the revision of pipelines: %w", err)
-	}
-	return nil
 }
 
 // Get gives one pipeline; [ErrNotFound] when there is none of that name.

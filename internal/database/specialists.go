@@ -83,18 +83,6 @@ func (db *DB) SpecialistsRevision(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d/%d/%d/%s", revision.Revision, revision.Count, revision.Versions, revision.Latest), nil
 }
 
-// raiseSpecialistsRevision comes first in every transaction that writes
-// specialists. It makes them wait for one another, so that what one of them reads
-// is still so when it writes.
-func raiseSpecialistsRevision(tx *gorm.DB) error {
-	err := tx.Exec("INSERT INTO specialists_revision (id, revision) VALUES (1, 1) " +
-		"ON CONFLICT (id) DO UPDATE SET revision = specialists_revision.revision + 1").Error
-	if err != nil {
-		return fmt.Errorf("raise the revision of specialists: %w", err)
-	}
-	return nil
-}
-
 // SeedSpecialists inserts the given specialists into a table that is empty and
 // has never been seeded, and says whether it did. It remembers that it was
 // asked: what an admin deletes later stays deleted.
@@ -109,7 +97,7 @@ func (db *DB) SeedSpecialists(ctx context.Context, defaults []Specialist) (seede
 		if err := tx.Model(&Specialist{}).Count(&count).Error; err != nil || count > 0 || len(defaults) == 0 {
 			return err
 		}
-		if err := raiseSpecialistsRevision(tx); err != nil {
+		if err := raiseRevision(tx, "specialists"); err != nil {
 			return err
 		}
 		seeded = true

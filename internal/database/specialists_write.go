@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -21,31 +20,16 @@ type SpecialistsTx struct {
 	wrote bool
 }
 
-// errNothingWritten rolls a transaction back that has nothing to commit.
-var errNothingWritten = errors.New("nothing written")
-
 // ChangeSpecialists runs change in a transaction: all that it applies happens,
 // together with its audit entries, or none of it. Such transactions run one after
 // the other, also those of other replicas. The error of change is returned as it
 // is.
 func (db *DB) ChangeSpecialists(ctx context.Context, change func(*SpecialistsTx) error) error {
-	err := db.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := raiseSpecialistsRevision(tx); err != nil {
-			return err
-		}
+	return db.inTurn(ctx, "specialists", func(tx *gorm.DB) (bool, error) {
 		t := &SpecialistsTx{tx: tx}
-		if err := change(t); err != nil {
-			return err
-		}
-		if !t.wrote {
-			return errNothingWritten
-		}
-		return nil
+		err := change(t)
+		return t.wrote, err
 	})
-	if errors.Is(err, errNothingWritten) {
-		return nil
-	}
-	return err
 }
 
 // All gives all specialists by id.
