@@ -291,21 +291,14 @@ func commandPipelineList(flags caddycmd.Flags) (int, error) {
 // withCatalog runs a command on the pipelines of a configuration.
 func withCatalog(flags caddycmd.Flags, run func(*catalog.Catalog) error) (int, error) {
 	err := withDefinitions(flags, func(ctx context.Context, e *engine) error {
-		set := &e.app.Pipelines
-		if set.Off {
+		if e.app.Pipelines.Off {
 			return errPipelinesOff
 		}
-		client, err := set.client()
-		if err != nil {
+		if err := e.openCatalog(); err != nil {
 			return err
 		}
-		all, err := catalog.New(catalog.Options{
-			Dir: set.Dir, Examples: !set.NoExamples, DB: e.db, Known: e.known(client), Logger: e.logger,
-		})
-		if err != nil {
-			return err
-		}
-		err = e.migrated(ctx)
+		all := e.pipelines.catalog
+		err := e.migrated(ctx)
 		if err == nil {
 			err = all.Refresh(ctx)
 		}

@@ -152,11 +152,7 @@ func (e *engine) startForRuns(ctx context.Context) error {
 // planFor finds a pipeline by file or name, and says what it lacks here.
 func (e *engine) planFor(name string) (*pipeline.Plan, error) {
 	if isFile(name) {
-		client, err := e.app.Pipelines.client()
-		if err != nil {
-			return nil, err
-		}
-		return readPlan(name, e.known(client))
+		return readPlan(name, e.known(e.pipelines.client))
 	}
 	entry, ok := e.pipelines.catalog.Get(name)
 	if !ok {

@@ -85,14 +85,7 @@ func (e *engine) openPipelines(caddy.Context) error {
 	if set.Off {
 		return nil
 	}
-	client, err := set.client()
-	if err != nil {
-		return fmt.Errorf("pipelines: %w", err)
-	}
-	e.pipelines.client = client
-	if e.pipelines.catalog, err = catalog.New(catalog.Options{
-		Dir: set.Dir, Examples: !set.NoExamples, DB: e.db, Known: e.known(client), Logger: e.logger,
-	}); err != nil {
+	if err := e.openCatalog(); err != nil {
 		return fmt.Errorf("pipelines: %w", err)
 	}
 	if err := e.openRuns(); err != nil {
@@ -109,9 +102,21 @@ func (e *engine) openPipelines(caddy.Context) error {
 		return err
 	}
 	e.pipelines.executor = execute.New(execute.Options{
-		Models: e.newGateway(false), Fetch: client, Slots: slots, Permit: e.permit, Logger: e.logger,
+		Models: e.newGateway(false), Fetch: e.pipelines.client, Slots: slots, Permit: e.permit, Logger: e.logger,
 	})
 	return nil
+}
+
+// openCatalog reads which pipelines there are, and what they may refer to.
+func (e *engine) openCatalog() (err error) {
+	set := &e.app.Pipelines
+	if e.pipelines.client, err = set.client(); err != nil {
+		return err
+	}
+	e.pipelines.catalog, err = catalog.New(catalog.Options{
+		Dir: set.Dir, Examples: !set.NoExamples, DB: e.db, Known: e.known(e.pipelines.client), Logger: e.logger,
+	})
+	return err
 }
 
 // openRuns opens what keeps runs. It is pooled: a run goes on when the
